@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * kselftest_harness.h for tests written in C++.
+ *
+ * The harness is C: there void * converts to any other pointer, a const may
+ * stay uninitialised, and designators nest.  This header supplies overloads
+ * where C++ differs, and states a few macros of the harness' API anew; all
+ * else is the harness itself.
+ *
+ * In a test, mind that
+ * - self is zeroed memory that no constructor runs on.  Keep C++ objects
+ *   behind pointers, made in FIXTURE_SETUP() and deleted in
+ *   FIXTURE_TEARDOWN().
+ * - ASSERT_*() leaves without running destructors.
+ * - a pointer compares with a pointer: ASSERT_TRUE(p), not ASSERT_NE(NULL, p).
+ */
+#ifndef HARNESS_HPP
+#define HARNESS_HPP
+
+/* What the harness' macros expand to is not the test's to answer for. */
+#pragma GCC system_header
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wunused-parameter"
+#if __has_warning("-Wmissing-designated-field-initializers")
+#pragma clang diagnostic ignored "-Wmissing-designated-field-initializers"
+#endif
+#endif
+
+#include <concepts>
+#include <exception>
+#include <type_traits>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernel.hpp"
+
+/* A void * that converts to other pointers without a cast. */
+struct ksft_pointer {
+	void *p;
+
+	template <typename T>
+	operator T *() const { return static_cast<T *>(p); }
+};
+
+/*
+ * Chosen for the NULL and the literal offset that the harness maps its memory
+ * with, and for nothing that mmap(2) itself takes as well.
+ */
+template <std::same_as<int> T>
+ksft_pointer mmap(decltype(NULL), size_t len, int prot, int flags, int fd, T off)
+{
+	return { mmap(static_cast<void *>(nullptr), len, prot, flags, fd,
+		      static_cast<off_t>(off)) };
+}
+
+/*
+ * Before v6.16 the harness designates .sa_sigaction, which libc has as a macro
+ * for a member of a union.  Lend it a structure with a member of that name.
+ */
+static inline void ksft_set_handler(struct sigaction &sa,
+				    void (*fn)(int, siginfo_t *, void *))
+{
+	sa.sa_sigaction = fn;
+}
+
+#pragma push_macro("sa_sigaction")
+#undef sa_sigaction
+
+struct ksft_sigaction {
+	void (*sa_sigaction)(int, siginfo_t *, void *);
+	int sa_flags;
+	struct sigaction saved;
+};
+
+static inline int ksft_sigaction(int sig, const struct ksft_sigaction *act,
+				 struct ksft_sigaction *old)
+{
+	struct sigaction sa = act->saved;
+
+	if (act->sa_sigaction) {
+		ksft_set_handler(sa, act->sa_sigaction);
+		sa.sa_flags = act->sa_flags;
+	}
+	if (!old)
+		return sigaction(sig, &sa, nullptr);
+	old->sa_sigaction = nullptr;
+	return sigaction(sig, &sa, &old->saved);
+}
+
+#define sigaction ksft_sigaction
+#include "kselftest_harness.h"
+#undef sigaction
+#pragma pop_macro("sa_sigaction")
+
+/*
+ * The runner's time-out kills the harness, which takes its tests along this
+ * way.  To be called again in a test that changed its credentials, as that
+ * clears the signal (commit_creds()).
+ */
+inline void die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+	/* The harness made its child a group leader: whose other parent is it? */
+	if (getpid() != getpgrp() && getppid() != getpgrp())
+		raise(SIGKILL);
+}
+
+/* An exception that leaves a test fails it, and the fixture is torn down. */
+template <typename F>
+void ksft_run(struct __test_metadata *_metadata, F body)
+{
+	die_with_parent();
+	try {
+		body();
+	} catch (const std::exception &e) {
+		EXPECT_STREQ("no exception", e.what());
+	}
+}
+
+#define __KSFT_TEST(test_name, signal)					\
+	static void test_name##_body(struct __test_metadata *);		\
+	__TEST_IMPL(test_name, signal)					\
+	{								\
+		ksft_run(_metadata, [&] { test_name##_body(_metadata); }); \
+	}								\
+	static void test_name##_body(					\
+		[[maybe_unused]] struct __test_metadata *_metadata)
+
+#undef TEST
+#define TEST(test_name) __KSFT_TEST(test_name, -1)
+
+#undef TEST_SIGNAL
+#define TEST_SIGNAL(test_name, signal) __KSFT_TEST(test_name, signal)
+
+/*
+ * The harness calls the functions of a fixture with the variant, and since
+ * v6.16 self, as void *.  Take these calls on to the function proper.
+ */
+#define __KSFT_FORWARD(fn, fixture_name)				\
+	static void fn(struct __test_metadata *,			\
+		       FIXTURE_DATA(fixture_name) *,			\
+		       const FIXTURE_VARIANT(fixture_name) *);		\
+	[[maybe_unused]] static void					\
+	fn(struct __test_metadata *_metadata, void *self, const void *variant) \
+	{								\
+		using data = FIXTURE_DATA(fixture_name);		\
+		using param = FIXTURE_VARIANT(fixture_name);		\
+									\
+		ksft_run(_metadata, [&] {				\
+			fn(_metadata, static_cast<data *>(self),	\
+			   static_cast<const param *>(variant));	\
+		});							\
+	}
+
+#define __KSFT_FIXTURE_FN(fn, fixture_name)				\
+	__KSFT_FORWARD(fn, fixture_name)				\
+	static void							\
+	fn([[maybe_unused]] struct __test_metadata *_metadata,		\
+	   [[maybe_unused]] FIXTURE_DATA(fixture_name) *self,		\
+	   [[maybe_unused]] const FIXTURE_VARIANT(fixture_name) *variant)
+
+#undef FIXTURE_SETUP
+#define FIXTURE_SETUP(fixture_name)					\
+	static_assert(std::is_trivial_v<FIXTURE_DATA(fixture_name)>,	\
+		      "FIXTURE(" #fixture_name ") is not a trivial type"); \
+	__KSFT_FIXTURE_FN(fixture_name##_setup, fixture_name)
+
+#undef FIXTURE_TEARDOWN
+#define FIXTURE_TEARDOWN(fixture_name)					\
+	[[maybe_unused]]						\
+	static const bool fixture_name##_teardown_parent = false;	\
+	__KSFT_FIXTURE_FN(fixture_name##_teardown, fixture_name)
+
+#ifdef FIXTURE_TEARDOWN_PARENT
+#undef FIXTURE_TEARDOWN_PARENT
+#define FIXTURE_TEARDOWN_PARENT(fixture_name)				\
+	static const bool fixture_name##_teardown_parent = true;	\
+	__KSFT_FIXTURE_FN(fixture_name##_teardown, fixture_name)
+#endif
+
+#define __KSFT_TEST_F(fixture_name, test_name, signal, timeout)		\
+	__KSFT_FORWARD(fixture_name##_##test_name, fixture_name)	\
+	__TEST_F_IMPL(fixture_name, test_name, signal, timeout)
+
+#undef TEST_F
+#define TEST_F(fixture_name, test_name)					\
+	__KSFT_TEST_F(fixture_name, test_name, -1, TEST_TIMEOUT_DEFAULT)
+
+#undef TEST_F_SIGNAL
+#define TEST_F_SIGNAL(fixture_name, test_name, signal)			\
+	__KSFT_TEST_F(fixture_name, test_name, signal, TEST_TIMEOUT_DEFAULT)
+
+#undef TEST_F_TIMEOUT
+#define TEST_F_TIMEOUT(fixture_name, test_name, timeout)		\
+	__KSFT_TEST_F(fixture_name, test_name, -1, timeout)
+
+/* The literal 0 these compare with is no pointer once it is a variable. */
+#define __KSFT_NULL(seen, str, assert)					\
+	__EXPECT(static_cast<void *>(nullptr), "NULL", seen, str, ==, assert)
+#define __KSFT_BOOL(seen, str, op, assert)				\
+	__EXPECT(false, "0", static_cast<bool>(seen), str, op, assert)
+
+#undef ASSERT_NULL
+#define ASSERT_NULL(seen) __KSFT_NULL(seen, #seen, 1)
+#undef EXPECT_NULL
+#define EXPECT_NULL(seen) __KSFT_NULL(seen, #seen, 0)
+#undef ASSERT_TRUE
+#define ASSERT_TRUE(seen) __KSFT_BOOL(seen, #seen, !=, 1)
+#undef EXPECT_TRUE
+#define EXPECT_TRUE(seen) __KSFT_BOOL(seen, #seen, !=, 0)
+#undef ASSERT_FALSE
+#define ASSERT_FALSE(seen) __KSFT_BOOL(seen, #seen, ==, 1)
+#undef EXPECT_FALSE
+#define EXPECT_FALSE(seen) __KSFT_BOOL(seen, #seen, ==, 0)
+
+/*
+ * main() of each program; the one that TEST_HARNESS_MAIN defines becomes
+ * harness_main().
+ */
+int harness_main(int argc, char **argv);
+
+int main(int argc, char **argv)
+{
+	const struct rlimit no_core = {};
+
+	if (const char *why = cannot_test()) {
+		ksft_print_header();
+		ksft_exit_skip("%s\n", why);
+	}
+	setrlimit(RLIMIT_CORE, &no_core);
+	/* Also between the harness and the test may be a process (TEST_F). */
+	pthread_atfork(nullptr, nullptr, [] { prctl(PR_SET_PDEATHSIG, SIGKILL); });
+	return harness_main(argc, argv);
+}
+
+#define main harness_main
+
+#endif /* HARNESS_HPP */

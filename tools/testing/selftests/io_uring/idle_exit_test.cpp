@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Idle io-wq workers leave once their task has closed its last ring, whatever
+ * they worked on and however the ring was set up, so that a process is as
+ * single-threaded as its author made it: for CRIU, unshare(CLONE_NEWUSER), and
+ * whoever counts threads.  io_uring_del_tctx_node() sees to it by
+ * io_wq_set_exit_on_idle().
+ */
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+
+#include "promise.hpp"
+
+/* Three views that do not depend on each other. */
+#define ASSERT_SINGLE_THREADED()						\
+do {										\
+	ASSERT_EQ(0U, Workers::now().count()) dump_threads();			\
+	ASSERT_EQ(1, thread_count()) dump_threads();				\
+	/* Changes nothing; EINVAL with another thread (check_unshare_flags()) */ \
+	ASSERT_EQ(0, unshare(CLONE_THREAD)) TH_LOG("unshare: %s", strerror(errno)); \
+} while (0)
+
+FIXTURE(work) {};
+FIXTURE_SETUP(work) {}
+FIXTURE_TEARDOWN(work) {}
+
+FIXTURE_VARIANT(work)
+{
+	unsigned bounded = 0;
+	unsigned unbounded = 0;
+	unsigned hashed = 0;
+};
+
+FIXTURE_VARIANT_ADD(work, bounded) { .bounded = 1 };
+FIXTURE_VARIANT_ADD(work, unbounded) { .unbounded = 1 };
+FIXTURE_VARIANT_ADD(work, hashed) { .hashed = 8 };
+FIXTURE_VARIANT_ADD(work, both_classes) { .bounded = 1, .unbounded = 1 };
+FIXTURE_VARIANT_ADD(work, eight_of_each) { .bounded = 8, .unbounded = 8 };
+
+/* All are woken: none but the last would leave for its 5 s time-out. */
+TEST_F(work, last_ring_closed)
+{
+	Work bounded(Class::bounded, variant->bounded);
+	Work unbounded(Class::unbounded, variant->unbounded);
+	Work hashed(Class::hashed, variant->hashed);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	for (Work *work : { &bounded, &unbounded, &hashed }) {
+		ASSERT_EQ(0, work->submit(ring));
+	}
+
+	/* All wait at once, each in a worker; but one does for the hashed. */
+	const unsigned at_least = variant->bounded + variant->unbounded + !!variant->hashed;
+	const Workers workers = Workers::await(at_least);
+
+	ASSERT_LE(at_least, workers.count()) dump_threads();
+
+	for (Work *work : { &bounded, &unbounded, &hashed }) {
+		ASSERT_EQ(0, work->release());
+	}
+	ASSERT_EQ(0, ring.reap(variant->bounded + variant->unbounded + variant->hashed))
+		dump_threads();
+	ASSERT_EQ(workers.count(), workers.alive());
+
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_SINGLE_THREADED();
+}
+
+FIXTURE(setup) {};
+FIXTURE_SETUP(setup) {}
+FIXTURE_TEARDOWN(setup) {}
+
+FIXTURE_VARIANT(setup)
+{
+	unsigned flags = 0;
+};
+
+FIXTURE_VARIANT_ADD(setup, defer_taskrun)
+{
+	.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
+};
+FIXTURE_VARIANT_ADD(setup, coop_taskrun) { .flags = IORING_SETUP_COOP_TASKRUN };
+FIXTURE_VARIANT_ADD(setup, r_disabled) { .flags = IORING_SETUP_R_DISABLED };
+FIXTURE_VARIANT_ADD(setup, cqe32_sqe128) { .flags = IORING_SETUP_CQE32 | IORING_SETUP_SQE128 };
+FIXTURE_VARIANT_ADD(setup, no_sqarray) { .flags = IORING_SETUP_NO_SQARRAY };
+
+TEST_F(setup, last_ring_closed)
+{
+	Ring ring;
+	const int err = ring.open(variant->flags);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err);
+	if (variant->flags & IORING_SETUP_R_DISABLED) {
+		ASSERT_EQ(0, ring.enable());
+	}
+
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, serve(ring, Class::bounded));
+
+	const Workers workers = Workers::now();
+
+	ASSERT_EQ(1U, workers.count()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_SINGLE_THREADED();
+}
+
+TEST(completions_unreaped)
+{
+	Work work(Class::bounded, 4);
+	struct io_uring_cqe *cqe;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, work.submit(ring));
+	const Workers workers = Workers::await(4);
+
+	ASSERT_LE(4U, workers.count()) dump_threads();
+	ASSERT_EQ(0, work.release());
+	ASSERT_EQ(0, io_uring_wait_cqe_nr(ring.get(), &cqe, 4));
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_SINGLE_THREADED();
+}
+
+FIXTURE(in_flight) {};
+FIXTURE_SETUP(in_flight) {}
+FIXTURE_TEARDOWN(in_flight) {}
+
+FIXTURE_VARIANT(in_flight)
+{
+	Class kind = Class::bounded;
+};
+
+FIXTURE_VARIANT_ADD(in_flight, bounded) { .kind = Class::bounded };
+FIXTURE_VARIANT_ADD(in_flight, unbounded) { .kind = Class::unbounded };
+FIXTURE_VARIANT_ADD(in_flight, hashed) { .kind = Class::hashed };
+
+/* The ring's end has to cancel what its workers are blocked in, and queued. */
+TEST_F(in_flight, last_ring_closed)
+{
+	Work work(variant->kind, 4);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, work.submit(ring));
+	const Workers workers = Workers::await(1);
+
+	ASSERT_LE(1U, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_SINGLE_THREADED();
+}
+
+/* A request that a worker has armed a poll for waits without the worker. */
+TEST(poll_armed)
+{
+	struct io_uring_sqe *sqe;
+	char byte;
+	Pipe pipe;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, pipe.open());
+	sqe = io_uring_get_sqe(ring.get());
+	io_uring_prep_read(sqe, pipe.rd.get(), &byte, 1, 0);
+	sqe->flags |= IOSQE_ASYNC;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+
+	const Workers workers = Workers::await(1);
+
+	ASSERT_LE(1U, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_SINGLE_THREADED();
+}
+
+FIXTURE(asleep) {};
+FIXTURE_SETUP(asleep) {}
+FIXTURE_TEARDOWN(asleep) {}
+
+FIXTURE_VARIANT(asleep)
+{
+	/* Returns early at most when interrupted. */
+	void (*wait)(const Pipe &never);
+};
+
+FIXTURE_VARIANT_ADD(asleep, in_poll)
+{
+	.wait = [](const Pipe &) { poll(nullptr, 0, -1); }
+};
+FIXTURE_VARIANT_ADD(asleep, in_nanosleep)
+{
+	.wait = [](const Pipe &) { sleep(3600); }
+};
+FIXTURE_VARIANT_ADD(asleep, in_read)
+{
+	.wait = [](const Pipe &never) {
+		char byte;
+
+		if (read(never.rd.get(), &byte, 1) == 1)
+			_exit(1);
+	}
+};
+FIXTURE_VARIANT_ADD(asleep, in_futex)
+{
+	.wait = [](const Pipe &) {
+		static int word;
+
+		syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+	}
+};
+FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
+{
+	.wait = [](const Pipe &) {
+		struct epoll_event event;
+
+		epoll_wait(epoll_create1(0), &event, 1, -1);
+	}
+};
+
+/*
+ * The owner closes its ring and goes to sleep.  Its part is task work
+ * (io_tctx_exit_cb()), which must wake it.  As it cannot look for itself, it is
+ * a child, and the pipe of the ring's end is read here.
+ */
+TEST_F(asleep, last_ring_closed)
+{
+	Pipe ready, go;
+	char byte = 0;
+	Ring ring;
+
+	ASSERT_EQ(0, ready.open());
+	ASSERT_EQ(0, go.open());
+	ASSERT_EQ(0, ring.open());
+	RingEnd end = ring.end();
+	const pid_t owner = fork();
+
+	ASSERT_LE(0, owner);
+	if (owner == 0) {
+		if (serve(ring, Class::bounded) || write(ready.wr.get(), &byte, 1) != 1 ||
+		    read(go.rd.get(), &byte, 1) != 1)
+			_exit(1);
+		ring.close();
+		for (;;)
+			variant->wait(go);
+	}
+	/* Only the owner holds the ring. */
+	ring.close();
+	ready.wr.close();
+	ASSERT_EQ(1, read(ready.rd.get(), &byte, 1));
+
+	const Workers workers = Workers::now(owner);
+
+	ASSERT_EQ(1U, workers.count()) dump_threads(owner);
+	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_EQ(0U, Workers::now(owner).count()) dump_threads(owner);
+	ASSERT_EQ(1, thread_count(owner)) dump_threads(owner);
+	kill(owner, SIGKILL);
+	ASSERT_EQ(owner, waitpid(owner, nullptr, 0));
+}
+
+TEST_HARNESS_MAIN

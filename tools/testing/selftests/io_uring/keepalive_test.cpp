@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exit-on-idle changes nothing for a task that still has a ring: surplus idle
+ * workers leave after their 5 s time-out, and the last one of each class stays
+ * for the next request.  For all who use io_uring steadily.  io_wq_worker()
+ * decides it.
+ */
+#include "promise.hpp"
+
+TEST(one_worker_of_each_class_stays)
+{
+	/* A jiffy or two early, as the kernel rounds. */
+	constexpr milliseconds idle_timeout{4'950};
+	Work bounded(Class::bounded, 4), unbounded(Class::unbounded, 4);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, bounded.submit(ring));
+
+	const Workers bounded_workers = Workers::await(4);
+
+	ASSERT_EQ(0, unbounded.submit(ring));
+
+	const Workers unbounded_workers =
+		Workers::await(bounded_workers.count() + 4).without(bounded_workers);
+
+	ASSERT_LE(4U, bounded_workers.count()) dump_threads();
+	ASSERT_LE(4U, unbounded_workers.count()) dump_threads();
+
+	const Workers all = Workers::now();
+	const Deadline idle(limit::event + limit::event);
+
+	ASSERT_EQ(0, bounded.release());
+	ASSERT_EQ(0, unbounded.release());
+	ASSERT_EQ(0, ring.reap(8)) dump_threads();
+
+	ASSERT_GT(all.count(), all.await_count(all.count() - 1, idle)) dump_threads();
+	EXPECT_TRUE(idle.spent() >= idle_timeout)
+		TH_LOG("the first surplus worker left after %.3f s", idle.spent().count() / 1e6);
+	ASSERT_EQ(2U, all.await_count(2, idle))
+	{
+		TH_LOG("%.3f s after the last request", idle.spent().count() / 1e6);
+		dump_threads();
+	}
+
+	/* The last ones have timed out by now, too, as all became idle at once. */
+	EXPECT_EQ(2U, all.await_count(1, Deadline(limit::grace))) dump_threads();
+	ASSERT_EQ(1U, bounded_workers.alive()) dump_threads();
+	ASSERT_EQ(1U, unbounded_workers.alive()) dump_threads();
+
+	const Workers stayed = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, stayed.serve(ring, Class::bounded, 1)) dump_threads();
+	ASSERT_EQ(1U, stayed.serve(ring, Class::unbounded, 1)) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(stayed, end);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "kernel.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fstream>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <string>
+#include <string_view>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+
+#include "fd.hpp"
+
+namespace {
+
+const char *io_uring_forbidden()
+{
+	struct io_uring_params p = {};
+	const Fd ring(io_uring_setup(1, &p));
+	int disabled = 0;
+
+	if (ring.get() == -ENOSYS)
+		return skip::no_io_uring;
+	if (ring.get() != -EPERM)
+		return nullptr;
+	std::ifstream("/proc/sys/kernel/io_uring_disabled") >> disabled;
+	return disabled ? skip::disabled : skip::forbidden;
+}
+
+/* /proc is that of another PID namespace where it knows us by another name. */
+bool proc_is_ours()
+{
+	char self[16] = "";
+
+	return readlink("/proc/self", self, sizeof(self) - 1) > 0 && atoi(self) == getpid();
+}
+
+/* The largest test has 64 rings, each with the event of its end. */
+bool enough_files()
+{
+	constexpr rlim_t need = 256;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return false;
+	if (limit.rlim_cur < need) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur >= need;
+}
+
+/* Whether a child can have as many threads as the largest test has workers. */
+bool enough_threads()
+{
+	constexpr int need = 20;
+	const pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		return false;
+	if (child == 0) {
+		try {
+			for (int i = 0; i < need; i++)
+				std::thread(pause).detach();
+		} catch (const std::system_error &) {
+			_exit(1);
+		}
+		_exit(0);
+	}
+	return waitpid(child, &status, 0) == child && status == 0;
+}
+
+/* Which list of the kernel's functions has @symbol, or a null pointer. */
+const char *symbol_source(std::string_view symbol)
+{
+	std::ifstream kallsyms("/proc/kallsyms");
+	std::string address, type, name, rest;
+
+	while (kallsyms >> address >> type >> name) {
+		if (name == symbol)
+			return "/proc/kallsyms has io_wq_set_exit_on_idle()";
+		std::getline(kallsyms, rest);
+	}
+
+	std::ifstream btf("/sys/kernel/btf/vmlinux", std::ios::binary);
+
+	while (std::getline(btf, name, '\0'))
+		if (name == symbol)
+			return "BTF has io_wq_set_exit_on_idle()";
+	return nullptr;
+}
+
+} // namespace
+
+const char *cannot_test()
+{
+	if (const char *why = io_uring_forbidden())
+		return why;
+	if (!proc_is_ours())
+		return skip::no_proc;
+	if (!enough_files())
+		return skip::few_files;
+	if (!enough_threads())
+		return skip::few_threads;
+	return nullptr;
+}
+
+const char *exit_on_idle_promise()
+{
+	const char *required = getenv("KSFT_REQUIRE_EXIT_ON_IDLE");
+	struct utsname uts;
+
+	if (required && !strcmp(required, "1"))
+		return "KSFT_REQUIRE_EXIT_ON_IDLE=1 demands it";
+	if (const char *source = symbol_source("io_wq_set_exit_on_idle"))
+		return source;
+	if (uname(&uts) == 0 && atoi(uts.release) >= 7)
+		return "it is v7.0 or later";
+	return nullptr;
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pool is the task's, not the ring's: workers stay as long as their task
+ * has any ring, and leave with the last one, in whatever order and by whomever
+ * rings are closed.  For libraries that use rings side by side.  Whether a ring
+ * is the last is what io_uring_del_tctx_node() learns from tctx->xa.
+ */
+#include <algorithm>
+#include <random>
+
+#include "peer.hpp"
+#include "promise.hpp"
+
+FIXTURE(rings) {};
+FIXTURE_SETUP(rings) {}
+FIXTURE_TEARDOWN(rings) {}
+
+FIXTURE_VARIANT(rings)
+{
+	unsigned nr;
+	/* Puts the rings into the order of closing. */
+	void (*arrange)(std::vector<Ring> &rings);
+};
+
+#define ORDER_ADD(order, ...)							\
+	FIXTURE_VARIANT_ADD(rings, two_##order) { .nr = 2, .arrange = __VA_ARGS__ }; \
+	FIXTURE_VARIANT_ADD(rings, eight_##order) { .nr = 8, .arrange = __VA_ARGS__ }; \
+	FIXTURE_VARIANT_ADD(rings, sixty_four_##order) { .nr = 64, .arrange = __VA_ARGS__ }
+
+ORDER_ADD(fifo, [](std::vector<Ring> &) {});
+ORDER_ADD(lifo, [](std::vector<Ring> &rings) { std::ranges::reverse(rings); });
+ORDER_ADD(shuffled, [](std::vector<Ring> &rings) {
+	std::ranges::shuffle(rings, std::minstd_rand());
+});
+
+TEST_F(rings, last_one_ends_pool)
+{
+	std::vector<Ring> rings(variant->nr);
+
+	for (Ring &ring : rings) {
+		ASSERT_EQ(0, ring.open());
+	}
+	ASSERT_EQ(0, serve(rings.front(), Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	for (Ring &ring : rings) {
+		ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+	}
+
+	variant->arrange(rings);
+	Ring &last = rings.back();
+
+	for (size_t i = 0; i + 1 < rings.size(); i++) {
+		/* Await some only: each takes the time of an RCU grace period. */
+		const bool wait = std::has_single_bit(rings.size() - i - 1);
+		const RingEnd end = rings[i].end();
+
+		rings[i].close();
+		ASSERT_TRUE(!wait || end.await()) TH_LOG("ring %zu was not freed", i);
+		ASSERT_EQ(1U, worker.serve(last, Class::bounded, 1))
+		{
+			TH_LOG("closed %zu of %zu rings", i + 1, rings.size());
+			dump_threads();
+		}
+	}
+
+	const RingEnd end = last.end();
+
+	last.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+/* Without SQPOLL there is nothing to attach to: the pool was shared anyway. */
+TEST(attached_ring_keeps_worker)
+{
+	Ring ring, attached;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, attached.open(IORING_SETUP_ATTACH_WQ, ring.fd()));
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+	const RingEnd end = ring.end(), attached_end = attached.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ring.close();
+	ASSERT_TRUE(end.await());
+	ASSERT_EQ(8U, worker.serve(attached, Class::bounded, 8)) dump_threads();
+	attached.close();
+	ASSERT_WORKERS_EXIT(worker, attached_end);
+}
+
+FIXTURE(two_threads)
+{
+	Peer *peer;
+};
+
+FIXTURE_SETUP(two_threads)
+{
+	self->peer = new Peer;
+}
+
+FIXTURE_TEARDOWN(two_threads)
+{
+	delete self->peer;
+}
+
+TEST_F(two_threads, each_ends_its_own_pool)
+{
+	Ring ours, theirs;
+	int err = -1;
+
+	ASSERT_EQ(0, ours.open());
+	ASSERT_EQ(0, serve(ours, Class::bounded)) dump_threads();
+
+	const Workers our_worker = Workers::now();
+
+	ASSERT_TRUE(self->peer->run([&] {
+		err = theirs.open();
+		if (!err)
+			err = serve(theirs, Class::bounded);
+	}));
+	ASSERT_EQ(0, err);
+
+	const Workers their_worker = Workers::now().without(our_worker);
+	const RingEnd our_end = ours.end(), their_end = theirs.end();
+
+	ASSERT_EQ(1U, our_worker.count()) dump_threads();
+	ASSERT_EQ(1U, their_worker.count()) dump_threads();
+
+	ASSERT_TRUE(self->peer->run([&] { theirs.close(); }));
+	ASSERT_WORKERS_EXIT(their_worker, their_end);
+	ASSERT_EQ(8U, our_worker.serve(ours, Class::bounded, 8)) dump_threads();
+
+	ours.close();
+	ASSERT_WORKERS_EXIT(our_worker, our_end);
+}
+
+TEST_F(two_threads, shared_ring_ends_both_pools)
+{
+	Ring ring;
+	int err = -1;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_TRUE(self->peer->run([&] { err = serve(ring, Class::bounded); }));
+	ASSERT_EQ(0, err) dump_threads();
+
+	const Workers workers = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(2U, workers.count()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+}
+
+TEST_F(two_threads, stranger_closes_ring)
+{
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_TRUE(self->peer->run([&] { ring.close(); }));
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST_HARNESS_MAIN

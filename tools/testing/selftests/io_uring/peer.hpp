@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A second thread, told what to do step by step. */
+#ifndef PEER_HPP
+#define PEER_HPP
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "deadline.hpp"
+
+/*
+ * Sleeps where task work reaches it, but for what it is told to run.  The steps
+ * must not assert: the harness would end the test from the wrong thread.
+ */
+class Peer {
+public:
+	Peer() : thread([this](std::stop_token stop) { loop(stop); }) {}
+
+	/* Runs @step there.  False if it takes longer than limit::event. */
+	bool run(std::function<void()> step);
+
+private:
+	void loop(std::stop_token stop);
+
+	std::mutex mutex;
+	std::condition_variable_any changed;
+	std::function<void()> todo;
+	/* Last, so that what it uses outlives it. */
+	std::jthread thread;
+};
+
+#endif /* PEER_HPP */

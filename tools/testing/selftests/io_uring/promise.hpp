@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The promise of exit-on-idle, as an assertion that tests share. */
+#ifndef PROMISE_HPP
+#define PROMISE_HPP
+
+#include "harness.hpp"
+#include "workers.hpp"
+
+/*
+ * Each of @workers leaves, as the ring of @end, the last one of its task, was
+ * closed.  Behaviour decides first: a worker that leaves is right on any
+ * kernel.  One that lingers fails the test where the kernel promises better,
+ * and skips it elsewhere.
+ */
+#define ASSERT_WORKERS_EXIT(workers, end)					\
+do {										\
+	const Exit seen = (workers).await_exit(end);				\
+										\
+	if (seen.fate == Exit::lingering && !exit_on_idle_promise())		\
+		SKIP(return, "%s", skip::no_promise);				\
+	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, workers, seen);	\
+	TH_LOG("workers left %.3f ms after close()", seen.spent.count() / 1e3);	\
+} while (0)
+
+inline void explain(struct __test_metadata *_metadata, const Workers &workers, const Exit &seen)
+{
+	const char *promise = exit_on_idle_promise();
+
+	TH_LOG("%s: %zu of %zu workers left %.3f ms after close()", describe(seen.fate),
+	       workers.alive(), workers.count(), seen.spent.count() / 1e3);
+	TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
+	dump_threads();
+}
+
+#endif /* PROMISE_HPP */

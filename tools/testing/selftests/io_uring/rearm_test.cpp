@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A pool whose workers left with the task's last ring works again with the
+ * next one: workers come back and stay, no request is lost, limits and
+ * affinity hold, nothing is leaked.  For programs that open and close rings as
+ * they go.  __io_uring_add_tctx_node() clears exit-on-idle on any new use.
+ */
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <thread>
+
+#include "promise.hpp"
+
+/* Uses a ring, closes it, and awaits that the pool is empty. */
+#define ASSERT_IDLE_EXIT(ring)						\
+do {									\
+	const RingEnd last = (ring).end();				\
+	Workers left;							\
+									\
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();	\
+	left = Workers::now();						\
+	(ring).close();							\
+	ASSERT_WORKERS_EXIT(left, last);				\
+} while (0)
+
+FIXTURE(reuse) {};
+FIXTURE_SETUP(reuse) {}
+FIXTURE_TEARDOWN(reuse) {}
+
+FIXTURE_VARIANT(reuse)
+{
+	Class kind = Class::bounded;
+};
+
+FIXTURE_VARIANT_ADD(reuse, bounded) { .kind = Class::bounded };
+FIXTURE_VARIANT_ADD(reuse, unbounded) { .kind = Class::unbounded };
+FIXTURE_VARIANT_ADD(reuse, hashed) { .kind = Class::hashed };
+
+TEST_F(reuse, new_ring_keeps_worker)
+{
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, variant->kind)) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(64U, worker.serve(ring, variant->kind, 64)) dump_threads();
+
+	const RingEnd end = ring.end();
+
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST(idle_worker_stays)
+{
+	Ring ring, other;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	/* By now the kernel has decided about idle workers, with a ring left. */
+	ASSERT_EQ(0, other.open());
+	const RingEnd end = other.end();
+
+	other.close();
+	ASSERT_TRUE(end.await());
+	ASSERT_TRUE(worker.stay(milliseconds(1000))) dump_threads();
+	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+}
+
+/* The exit may come before, amidst or after the work on the next ring. */
+TEST(reuse_before_exit)
+{
+	Ring ring;
+
+	for (int i = 0; i < 50; i++) {
+		ASSERT_EQ(0, ring.open());
+		ASSERT_EQ(0, serve(ring, i % 2 ? Class::bounded : Class::unbounded))
+		{
+			TH_LOG("request of ring %d", i);
+			dump_threads();
+		}
+		ring.close();
+	}
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_EXIT(ring);
+}
+
+/* No setup: the task meets the ring as it submits to it. */
+TEST(first_submit_keeps_worker)
+{
+	Ring ring, made_elsewhere;
+	int err = 0;
+
+	std::thread([&] { err = made_elsewhere.open(); }).join();
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, serve(made_elsewhere, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(64U, worker.serve(made_elsewhere, Class::bounded, 64)) dump_threads();
+
+	const RingEnd end = made_elsewhere.end();
+
+	made_elsewhere.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST(limits_hold)
+{
+	unsigned limits[2] = { 2, 3 };
+	Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, bounded.submit(ring));
+	ASSERT_EQ(0, unbounded.submit(ring));
+
+	const Workers workers = Workers::await(5);
+
+	ASSERT_EQ(5U, workers.count()) dump_threads();
+	ASSERT_EQ(0, bounded.release());
+	ASSERT_EQ(0, unbounded.release());
+	ASSERT_EQ(0, ring.reap(12)) dump_threads();
+	ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+
+	/* Zeroes ask. */
+	limits[0] = limits[1] = 0;
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	EXPECT_EQ(2U, limits[0]);
+	EXPECT_EQ(3U, limits[1]);
+}
+
+TEST(affinity_holds)
+{
+	cpu_set_t allowed, one, seen;
+	int cpu = CPU_SETSIZE;
+	Ring ring;
+
+	ASSERT_EQ(0, sched_getaffinity(0, sizeof(allowed), &allowed));
+	while (!CPU_ISSET(--cpu, &allowed))
+		;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (CPU_EQUAL(&one, &allowed))
+		TH_LOG("with one CPU there is no other to run on: this proves little");
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(one), &one));
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(0, sched_getaffinity(worker.tid(), sizeof(seen), &seen));
+	EXPECT_TRUE(CPU_EQUAL(&one, &seen))
+		TH_LOG("the worker may run on %d CPUs, not just on CPU %d", CPU_COUNT(&seen), cpu);
+}
+
+/*
+ * Before exit-on-idle the old worker took the request.  Without one, and with
+ * none to be had, waiting for it would be for ever.
+ */
+TEST(cancelled_where_no_worker_can_be)
+{
+	constexpr uid_t nobody = 65534;
+	Work work(Class::bounded);
+	struct rlimit nproc;
+	Ring ring;
+
+	/* RLIMIT_NPROC does not bind root. */
+	if (geteuid() == 0) {
+		ASSERT_EQ(0, setresuid(nobody, nobody, nobody));
+		die_with_parent();
+		/* Else /proc/self is root's. */
+		prctl(PR_SET_DUMPABLE, 1);
+	}
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_EXIT(ring);
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	const struct rlimit none = { .rlim_cur = 0, .rlim_max = nproc.rlim_max };
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &none));
+	if (const pid_t child = fork(); child >= 0) {
+		if (child == 0)
+			_exit(0);
+		waitpid(child, nullptr, 0);
+		SKIP(return, "%s", skip::no_nproc_limit);
+	}
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, work.submit(ring));
+	ASSERT_EQ(0, ring.reap(1, -ECANCELED)) dump_threads();
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+}
+
+TEST(cycles_leak_nothing)
+{
+	size_t files = 0;
+	int kilobytes = 0;
+	Ring ring;
+
+	for (int i = 0; i < 200; i++) {
+		ASSERT_EQ(0, ring.open());
+		if (i % 20) {
+			ASSERT_EQ(0, serve(ring, Class::bounded)) TH_LOG("cycle %d", i);
+			ring.close();
+			continue;
+		}
+		ASSERT_IDLE_EXIT(ring);
+		ASSERT_EQ(1, thread_count()) dump_threads();
+
+		/* What is made once, like the heap, is there after two rounds. */
+		if (i <= 20) {
+			files = open_files();
+			kilobytes = address_space_kb();
+		}
+		ASSERT_EQ(files, open_files()) dump_threads();
+		ASSERT_EQ(kilobytes, address_space_kb());
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The io-wq workers of a process, and the process, as seen in /proc. */
+#ifndef WORKERS_HPP
+#define WORKERS_HPP
+
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+#include "fd.hpp"
+#include "ring.hpp"
+
+/* What came of workers that should leave. */
+struct Exit {
+	enum Fate {
+		gone,      /* all have left */
+		lingering, /* the ring is gone, yet an idle worker sleeps on */
+		ring_held, /* the ring did not come to its end within limit::event */
+		busy,      /* a worker neither sleeps nor leaves within limit::event */
+	} fate;
+	std::chrono::microseconds spent;
+};
+
+/* What a fate is called in a failure. */
+const char *describe(Exit::Fate fate);
+
+/*
+ * A snapshot of the io-wq workers in a thread group: the threads with
+ * PF_IO_WORKER in /proc/<pid>/task/<tid>/stat, but for the SQPOLL threads.
+ * Not by name: a thread is called iou-wrk-<N> only once it has run.
+ *
+ * Workers are held by pidfd, so that a TID used again deceives nobody.  Before
+ * v6.9 a pidfd cannot name a thread (PIDFD_THREAD); there it is by TID.
+ */
+class Workers {
+public:
+	/* The workers that @pid, this process by default, has now. */
+	static Workers now(pid_t pid = getpid());
+	/*
+	 * The workers of this process once they are at least @nr, or those there
+	 * are after limit::event.  io_wq_enqueue() creates the worker of a
+	 * request with IOSQE_ASYNC before it returns, unless task work comes
+	 * between: then it is tried again later (io_should_retry_thread()).
+	 */
+	static Workers await(size_t nr);
+
+	size_t count() const { return list.size(); }
+	/* The first worker, and TIDs in ascending order; -1 and none if empty. */
+	pid_t tid() const { return list.empty() ? -1 : list.front().tid; }
+	std::vector<pid_t> tids() const;
+	/* How many are still there. */
+	size_t alive() const;
+	/* The workers of this snapshot that @others does not have. */
+	Workers without(const Workers &others) &&;
+
+	/*
+	 * Awaits that all leave, now that the ring of @end was closed and idle
+	 * workers have been told to (io_wq_set_exit_on_idle()).
+	 *
+	 * A worker that was woken is runnable, however slow the machine: only
+	 * one that sleeps limit::grace after the ring's end was left alone.
+	 * This is also well before the 5 s time-out of surplus workers.
+	 */
+	Exit await_exit(const RingEnd &end) const;
+	/* Awaits until @deadline that no more than @rest are left.  How many are. */
+	size_t await_count(size_t rest, const Deadline &deadline) const
+	{
+		return wait(rest, deadline);
+	}
+	/* Awaits that all sleep: those with work to do are blocked in it. */
+	bool await_asleep() const;
+	/*
+	 * Has the pool do @nr requests one after the other.  How many were done
+	 * by these workers, with none lost or added: a pool that is not armed
+	 * has a new worker for each.
+	 */
+	unsigned serve(Ring &ring, Class c, unsigned nr) const;
+	/* True if all are still there after @time. */
+	bool stay(milliseconds time) const;
+
+private:
+	struct Worker {
+		pid_t pid, tid;
+		Fd pidfd;
+
+		bool gone() const;
+		bool asleep() const;
+	};
+
+	size_t wait(size_t rest, const Deadline &deadline, const RingEnd *end = nullptr) const;
+
+	std::vector<Worker> list;
+};
+
+/* Threads: of /proc/<pid>/status, or -1. */
+int thread_count(pid_t pid = getpid());
+
+/* How many files this process has open. */
+size_t open_files();
+/* VmSize: of /proc/self/status, in KiB, or -1. */
+int address_space_kb();
+
+/* Prints the threads and open rings of @pid as "# " lines. */
+void dump_threads(pid_t pid = getpid());
+
+#endif /* WORKERS_HPP */
