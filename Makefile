@@ -19,7 +19,7 @@ run_tests: ## build the selftest and run it on this machine's kernel (KSRC=linux
 
 check: ## test the selftest itself: contract, parsers, surroundings, lint
 	@tools/setup/setup $(RUN_NEEDS) $(CHECK_NEEDS)
-	@tools/check/check 2>&1 | tools/kselftest/tally
+	@bats --tap tools/check 2>&1 | tools/kselftest/tally
 
 install-tree: ## copy the selftest into the kernel tree KSRC=/path/to/linux
 	@tools/kselftest/install-tree "$(KSRC)"

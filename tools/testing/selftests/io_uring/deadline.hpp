@@ -16,9 +16,9 @@ using std::chrono::milliseconds;
  */
 namespace limit {
 /* For an event that a good kernel brings in milliseconds. */
-inline constexpr milliseconds event{10'000};
+inline constexpr milliseconds event{ 10'000 };
 /* From the ring's end to the check whether its idle workers were woken. */
-inline constexpr milliseconds grace{1'000};
+inline constexpr milliseconds grace{ 1'000 };
 }
 
 class Deadline {

@@ -32,10 +32,7 @@ bool RingEnd::await() const
 	return false;
 }
 
-Ring::Ring(Ring &&other) noexcept
-	: ring(other.ring), opened(std::exchange(other.opened, false))
-{
-}
+Ring::Ring(Ring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false)) {}
 
 Ring &Ring::operator=(Ring &&other) noexcept
 {
@@ -73,8 +70,8 @@ int Ring::open(unsigned flags, int wq_fd)
 
 int Ring::enable()
 {
-	return io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_ENABLE_RINGS,
-				 nullptr, 0);
+	return io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_ENABLE_RINGS, nullptr,
+				 0);
 }
 
 void Ring::close()
@@ -175,8 +172,8 @@ int Work::submit(Ring &ring)
 	} else {
 		if (const int err = gate.open())
 			return err;
-		sink = Fd(kind == Class::hashed ? memfd_create("sink", MFD_CLOEXEC) :
-						  open("/dev/null", O_WRONLY | O_CLOEXEC));
+		sink = Fd(kind == Class::hashed ? memfd_create("sink", MFD_CLOEXEC)
+						: open("/dev/null", O_WRONLY | O_CLOEXEC));
 		if (!sink)
 			return -errno;
 	}

@@ -25,7 +25,7 @@
 
 namespace {
 
-constexpr unsigned long PF_IO_WORKER = 0x10;	/* <linux/sched.h> */
+constexpr unsigned long PF_IO_WORKER = 0x10; /* <linux/sched.h> */
 
 std::string task_dir(pid_t pid)
 {
@@ -48,10 +48,7 @@ struct Stat {
 	char state = 0;
 	unsigned long flags = 0;
 
-	bool io_worker() const
-	{
-		return flags & PF_IO_WORKER && !comm.starts_with("iou-sqp-");
-	}
+	bool io_worker() const { return flags & PF_IO_WORKER && !comm.starts_with("iou-sqp-"); }
 };
 
 std::optional<Stat> thread_stat(pid_t pid, pid_t tid)
@@ -108,8 +105,7 @@ std::vector<pid_t> threads(pid_t pid)
 		before = thread_links(dir);
 		tids = list_once(dir);
 		after = thread_links(dir);
-	} while ((before != after || before != std::ssize(tids)) && after > 0 &&
-		 !deadline.over());
+	} while ((before != after || before != std::ssize(tids)) && after > 0 && !deadline.over());
 	return tids;
 }
 
@@ -337,8 +333,8 @@ void dump_threads(pid_t pid)
 		const ssize_t len = readlink((fd_dir + "/" + std::to_string(fd)).c_str(), target,
 					     sizeof(target));
 
-		if (len > 0 && std::string_view(target, static_cast<size_t>(len)) ==
-				       "anon_inode:[io_uring]")
+		if (len > 0 &&
+		    std::string_view(target, static_cast<size_t>(len)) == "anon_inode:[io_uring]")
 			fprintf(stderr, "#   fd %d is an open ring\n", fd);
 	}
 }

@@ -1,0 +1,130 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# Hostile surroundings, each with the verdict that is to be expected.
+
+load common
+bats_require_minimum_version 1.5.0
+
+setup_file()
+{
+	load common
+	build_programs
+	if [ "$(id -u)" -eq 0 ] && [ -e /proc/sys/kernel/io_uring_disabled ]; then
+		cat /proc/sys/kernel/io_uring_disabled >"$BATS_FILE_TMPDIR/disabled"
+	fi
+}
+
+setup()
+{
+	cd "$BATS_FILE_TMPDIR/bin"
+}
+
+teardown()
+{
+	if [ -e "$BATS_FILE_TMPDIR/disabled" ]; then
+		cat "$BATS_FILE_TMPDIR/disabled" >/proc/sys/kernel/io_uring_disabled
+	fi
+}
+
+# Each program given skips as a whole, with this text.
+skips()
+{
+	local text=$1
+
+	shift
+	run -4 "$@"
+	[[ $output == *"TAP version 13"*"1..0 # SKIP $text"* ]]
+}
+
+passes()
+{
+	run -0 "$@"
+	[[ $output == *"fail:0"* ]]
+	[[ $output != *"# SKIP"* ]]
+}
+
+@test "surroundings: io_uring_disabled=2" {
+	need_root
+	echo 2 >/proc/sys/kernel/io_uring_disabled
+	for program in $programs; do
+		skips "io_uring is forbidden by kernel.io_uring_disabled" ./$program
+	done
+}
+
+@test "surroundings: io_uring_disabled=1, not root" {
+	need_root
+	echo 1 >/proc/sys/kernel/io_uring_disabled
+	skips "io_uring is forbidden by kernel.io_uring_disabled" as_nobody ./rearm_test
+	passes ./idle_exit_test
+}
+
+@test "surroundings: io_uring_setup forbidden by seccomp" {
+	skips "io_uring is forbidden by seccomp or an LSM" \
+		"$BATS_TEST_DIRNAME/without_io_uring" EPERM ./rearm_test
+	skips "kernel has no io_uring (CONFIG_IO_URING)" \
+		"$BATS_TEST_DIRNAME/without_io_uring" ENOSYS ./rearm_test
+}
+
+@test "surroundings: unprivileged user" {
+	need_root
+	for program in idle_exit_test rearm_test multi_ring_test; do
+		passes as_nobody ./$program
+	done
+}
+
+@test "surroundings: read-only working directory" {
+	need_root
+	passes unshare -m sh -c "mount --bind . . && mount -o remount,bind,ro . &&
+		cd . && ./idle_exit_test && ./rearm_test"
+}
+
+@test "surroundings: no /proc" {
+	need_root
+	skips "no /proc that shows this PID namespace" \
+		unshare -m sh -c "mount -t tmpfs none /proc && ./idle_exit_test"
+}
+
+@test "surroundings: a PID namespace, with and without a /proc of its own" {
+	need_root
+	passes unshare -pf --mount-proc ./idle_exit_test
+	passes unshare -pf --mount-proc ./multi_ring_test
+	skips "no /proc that shows this PID namespace" unshare -pf ./idle_exit_test
+}
+
+@test "surroundings: limits at their floor" {
+	need_root
+	passes prlimit --nofile=20:4096 ./multi_ring_test
+	skips "RLIMIT_NOFILE is too low" prlimit --nofile=20:20 ./multi_ring_test
+	skips "RLIMIT_NPROC or pids.max is too low" as_nobody prlimit --nproc=3:3 ./rearm_test
+	passes as_nobody prlimit --memlock=0:0 ./rearm_test
+}
+
+@test "surroundings: stdin closed" {
+	passes sh -c './idle_exit_test <&-'
+	passes sh -c './multi_ring_test <&-'
+}
+
+@test "surroundings: stdout a full pipe that is slow" {
+	./idle_exit_test 2>&1 | (
+		while read -r -N 64 part; do
+			printf '%s' "$part"
+			sleep 0.005
+		done
+		printf '%s' "$part"
+	) >"$BATS_TEST_TMPDIR/log"
+	grep 'pass:20 fail:0' "$BATS_TEST_TMPDIR/log"
+}
+
+@test "surroundings: nothing survives SIGTERM in the middle" {
+	cp keepalive_test "$BATS_TEST_TMPDIR/killed_test"
+	"$BATS_TEST_TMPDIR/killed_test" >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
+	harness=$!
+	# It is in the middle once the test proper has its workers.
+	until pgrep -x killed_test | grep -qvx $harness; do
+		kill -0 $harness
+	done
+	kill $harness
+	wait $harness || true
+	# SIGKILL by PR_SET_PDEATHSIG is under way; its end is bounded.
+	timeout 5 sh -c 'while pgrep -x killed_test; do :; done'
+}
