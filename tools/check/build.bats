@@ -7,9 +7,7 @@ load common
 setup_file()
 {
 	load common
-	oldest=$("$top/tools/archive/archive" list '^linux-source-[0-9.]+$' | head -n 1)
-	oldest=${oldest%% *}
-	make_tree "$BATS_FILE_TMPDIR/oldest" "${oldest#linux-source-}"
+	make_tree "$BATS_FILE_TMPDIR/oldest" "$(oldest_series)"
 	make_tree "$BATS_FILE_TMPDIR/newest"
 }
 
@@ -155,6 +153,6 @@ bats_require_minimum_version 1.5.0
 @test "dependencies: kselftest_deps.sh finds liburing" {
 	tree=$BATS_FILE_TMPDIR/newest
 	cd "$tree/$S"
-	sh ./kselftest_deps.sh gcc io_uring
+	bash ./kselftest_deps.sh gcc io_uring
 	grep -q '^LDLIBS += -luring' io_uring/Makefile
 }

@@ -9,6 +9,13 @@ programs="idle_exit_test keepalive_test multi_ring_test rearm_test"
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 unset MAKEFLAGS MAKELEVEL MFLAGS KSFT_MACHINE_SLOW KSFT_REQUIRE_EXIT_ON_IDLE
 
+# The series of the oldest kernel source to be had.
+oldest_series()
+{
+	"$top/tools/archive/archive" list '^linux-source-[0-9.]+$' |
+		sed -n '1s/^linux-source-\([0-9.]*\).*/\1/p'
+}
+
 # A kernel tree, as far as kselftest is concerned, with the selftest in it.
 make_tree()
 {

@@ -12,7 +12,7 @@ setup_file()
 	selftests FORCE_TARGETS=1 install
 	cd "$tree/tools/testing/selftests/kselftest_install"
 	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log"
-	./run_kselftest.sh -c io_uring >"$BATS_FILE_TMPDIR/log2" 2>&1
+	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log2"
 }
 
 @test "output: kunit.py parses the log, nothing failed" {
@@ -70,7 +70,7 @@ names()
 }
 
 @test "output: make run_tests ends with its sum" {
-	run make -C "$top" run_tests
+	run make --no-print-directory -C "$top" run_tests
 	[ "$status" -eq 0 ]
 	[[ ${lines[-1]} =~ ^[0-9]+\ passed,\ 0\ failed,\ [0-9]+\ skipped$ ]]
 }

@@ -43,19 +43,45 @@ bool proc_is_ours()
 	return readlink("/proc/self", self, sizeof(self) - 1) > 0 && atoi(self) == getpid();
 }
 
-/* The largest test has 64 rings, each with the event of its end. */
-bool enough_files()
+constexpr unsigned rings = 64; /* of the largest test */
+
+/* Whether @need of what @resource limits can be had, if need be by the hard limit. */
+bool enough(__rlimit_resource_t resource, rlim_t need)
 {
-	constexpr rlim_t need = 256;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
+	if (getrlimit(resource, &limit))
 		return false;
 	if (limit.rlim_cur < need) {
 		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
+		setrlimit(resource, &limit);
 	}
 	return limit.rlim_cur >= need;
+}
+
+/* Each ring with the event of its end. */
+bool enough_files()
+{
+	return enough(RLIMIT_NOFILE, 4UL * rings);
+}
+
+/* Two pages a ring, and rings whose end is still to come. */
+bool enough_memory()
+{
+	if (enough(RLIMIT_MEMLOCK, 4UL * rings * static_cast<rlim_t>(getpagesize())))
+		return true;
+
+	/* Needed if rings count at all: since v6.14, unless privileged (io_create_region()). */
+	struct io_uring_params p = {};
+	struct rlimit limit, none;
+
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	none = { .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	setrlimit(RLIMIT_MEMLOCK, &none);
+	const Fd ring(io_uring_setup(1, &p));
+
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+	return !!ring;
 }
 
 /* Whether a child can have as many threads as the largest test has workers. */
@@ -109,6 +135,8 @@ const char *cannot_test()
 		return skip::no_proc;
 	if (!enough_files())
 		return skip::few_files;
+	if (!enough_memory())
+		return skip::little_memory;
 	if (!enough_threads())
 		return skip::few_threads;
 	return nullptr;

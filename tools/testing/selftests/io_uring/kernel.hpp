@@ -10,6 +10,7 @@ inline constexpr char disabled[] = "io_uring is forbidden by kernel.io_uring_dis
 inline constexpr char forbidden[] = "io_uring is forbidden by seccomp or an LSM";
 inline constexpr char no_proc[] = "no /proc that shows this PID namespace";
 inline constexpr char few_files[] = "RLIMIT_NOFILE is too low";
+inline constexpr char little_memory[] = "RLIMIT_MEMLOCK is too low";
 inline constexpr char few_threads[] = "RLIMIT_NPROC or pids.max is too low";
 inline constexpr char no_promise[] = "kernel does not promise that idle io-wq workers exit";
 inline constexpr char no_setup_flag[] = "kernel does not know this ring setup flag";
@@ -18,7 +19,7 @@ inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 
 /*
  * Why no test can run here, one of the above, or a null pointer.  Raises
- * RLIMIT_NOFILE to its hard limit on the way.
+ * RLIMIT_NOFILE and RLIMIT_MEMLOCK to their hard limits on the way.
  */
 const char *cannot_test();
 

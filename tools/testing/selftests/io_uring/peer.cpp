@@ -12,7 +12,7 @@ bool Peer::run(std::function<void()> step)
 				[this] { return !todo; });
 }
 
-void Peer::loop(std::stop_token stop)
+void Peer::loop(const std::stop_token &stop)
 {
 	std::unique_lock lock(mutex);
 

@@ -16,13 +16,13 @@
  */
 class Peer {
 public:
-	Peer() : thread([this](std::stop_token stop) { loop(stop); }) {}
+	Peer() : thread([this](const std::stop_token &stop) { loop(stop); }) {}
 
 	/* Runs @step there.  False if it takes longer than limit::event. */
 	bool run(std::function<void()> step);
 
 private:
-	void loop(std::stop_token stop);
+	void loop(const std::stop_token &stop);
 
 	std::mutex mutex;
 	std::condition_variable_any changed;
