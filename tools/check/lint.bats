@@ -19,7 +19,7 @@ load common
 @test "lint: shellcheck" {
 	cd "$top"
 	shellcheck .ci/run tools/archive/archive tools/kselftest/borrow tools/kselftest/fetch \
-		tools/kselftest/install-tree tools/setup/setup \
+		tools/kselftest/install-tree tools/measure/under-load tools/setup/setup \
 		tools/testing/selftests/io_uring/not_built.sh
 	shellcheck -s bash tools/check/*.bash
 }

@@ -26,7 +26,7 @@ inline void explain(struct __test_metadata *_metadata, const Workers &workers, c
 {
 	const char *promise = exit_on_idle_promise();
 
-	TH_LOG("%s: %zu of %zu workers left %.3f ms after close()", describe(seen.fate),
+	TH_LOG("%s: %zu of %zu workers are still there %.3f ms after close()", describe(seen.fate),
 	       workers.alive(), workers.count(), seen.spent.count() / 1e3);
 	TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
 	dump_threads();

@@ -124,31 +124,40 @@ TEST(first_submit_keeps_worker)
 
 TEST(limits_hold)
 {
-	unsigned limits[2] = { 2, 3 };
-	Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
+	const unsigned limits[2] = { 2, 3 };
+	unsigned set[2] = { limits[0], limits[1] };
 	Ring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), set));
 	ASSERT_IDLE_EXIT(ring);
 
+	/* Surplus workers may be late (see Workers::await()), hardly each time. */
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, bounded.submit(ring));
-	ASSERT_EQ(0, unbounded.submit(ring));
+	for (int i = 0; i < 4; i++) {
+		Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
 
-	const Workers workers = Workers::await(5);
+		ASSERT_EQ(0, bounded.submit(ring));
+		ASSERT_EQ(0, unbounded.submit(ring));
 
-	ASSERT_EQ(5U, workers.count()) dump_threads();
-	ASSERT_EQ(0, bounded.release());
-	ASSERT_EQ(0, unbounded.release());
-	ASSERT_EQ(0, ring.reap(12)) dump_threads();
-	ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+		const Workers workers = Workers::await(5);
+
+		ASSERT_EQ(5U, workers.count()) dump_threads();
+		ASSERT_TRUE(workers.await_asleep()) dump_threads();
+		ASSERT_EQ(0, bounded.release());
+		ASSERT_EQ(0, unbounded.release());
+		ASSERT_EQ(0, ring.reap(12)) dump_threads();
+		ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+	}
 
 	/* Zeroes ask. */
-	limits[0] = limits[1] = 0;
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
-	EXPECT_EQ(2U, limits[0]);
-	EXPECT_EQ(3U, limits[1]);
+	for (int i = 0; i < 2; i++) {
+		unsigned seen[2] = {};
+
+		ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), seen));
+		ASSERT_EQ(limits[0], seen[0]);
+		ASSERT_EQ(limits[1], seen[1]);
+	}
 }
 
 TEST(affinity_holds)
