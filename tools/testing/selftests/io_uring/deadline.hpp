@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * The one clock of the tests: every wait has a Deadline, and only a test that
  * fails ever reaches it.
@@ -19,6 +19,10 @@ namespace limit {
 inline constexpr milliseconds event{ 10'000 };
 /* From the ring's end to the check whether its idle workers were woken. */
 inline constexpr milliseconds grace{ 1'000 };
+/* For a run of CRIU, which takes 0.1 s where nothing else runs. */
+inline constexpr milliseconds criu{ 30'000 };
+/* For a task's end to reach its workers: before they look about themselves, after 5 s. */
+inline constexpr milliseconds prompt{ 4'000 };
 }
 
 class Deadline {

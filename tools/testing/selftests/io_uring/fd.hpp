@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* A move-only owner of a file descriptor. */
 #ifndef FD_HPP
 #define FD_HPP

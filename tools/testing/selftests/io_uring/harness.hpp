@@ -222,6 +222,12 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 #define EXPECT_FALSE(seen) __KSFT_BOOL(seen, #seen, ==, 0)
 
 /*
+ * To be defined by a program that cannot do with io_uring alone: why it cannot
+ * test here, or a null pointer.  Is given main()'s @argv.
+ */
+[[gnu::weak]] const char *program_cannot_test(char **argv);
+
+/*
  * main() of each program; the one that TEST_HARNESS_MAIN defines becomes
  * harness_main().
  */
@@ -229,13 +235,18 @@ int harness_main(int argc, char **argv);
 
 int main(int argc, char **argv)
 {
-	const struct rlimit no_core = {};
+	const char *why = cannot_test();
+	struct rlimit core;
 
-	if (const char *why = cannot_test()) {
+	if (!why && program_cannot_test)
+		why = program_cannot_test(argv);
+	if (why) {
 		ksft_print_header();
 		ksft_exit_skip("%s\n", why);
 	}
-	setrlimit(RLIMIT_CORE, &no_core);
+	getrlimit(RLIMIT_CORE, &core);
+	core.rlim_cur = 0;
+	setrlimit(RLIMIT_CORE, &core);
 	/* Also between the harness and the test may be a process (TEST_F). */
 	pthread_atfork(nullptr, nullptr, [] { prctl(PR_SET_PDEATHSIG, SIGKILL); });
 	return harness_main(argc, argv);

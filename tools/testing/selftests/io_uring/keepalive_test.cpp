@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Exit-on-idle changes nothing for a task that still has a ring: surplus idle
  * workers leave after their 5 s time-out, and the last one of each class stays

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 
 #include "kernel.hpp"
 
@@ -105,19 +105,26 @@ bool enough_threads()
 	return waitpid(child, &status, 0) == child && status == 0;
 }
 
+/* The line of /proc/kallsyms that has @symbol, empty if none. */
+std::string kallsyms_line(std::string_view symbol)
+{
+	std::ifstream kallsyms("/proc/kallsyms");
+	std::string line;
+
+	while (std::getline(kallsyms, line))
+		if (line.ends_with(symbol) && line[line.size() - symbol.size() - 1] == ' ')
+			return line;
+	return {};
+}
+
 /* Which list of the kernel's functions has @symbol, or a null pointer. */
 const char *symbol_source(std::string_view symbol)
 {
-	std::ifstream kallsyms("/proc/kallsyms");
-	std::string address, type, name, rest;
-
-	while (kallsyms >> address >> type >> name) {
-		if (name == symbol)
-			return "/proc/kallsyms has io_wq_set_exit_on_idle()";
-		std::getline(kallsyms, rest);
-	}
+	if (!kallsyms_line(symbol).empty())
+		return "/proc/kallsyms has io_wq_set_exit_on_idle()";
 
 	std::ifstream btf("/sys/kernel/btf/vmlinux", std::ios::binary);
+	std::string name;
 
 	while (std::getline(btf, name, '\0'))
 		if (name == symbol)
@@ -154,4 +161,9 @@ const char *exit_on_idle_promise()
 	if (uname(&uts) == 0 && atoi(uts.release) >= 7)
 		return "it is v7.0 or later";
 	return nullptr;
+}
+
+unsigned long symbol_address(std::string_view symbol)
+{
+	return strtoul(kallsyms_line(symbol).c_str(), nullptr, 16);
 }

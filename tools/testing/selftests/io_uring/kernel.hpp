@@ -1,7 +1,9 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* What the running kernel has, promises, and forbids. */
 #ifndef KERNEL_HPP
 #define KERNEL_HPP
+
+#include <string_view>
 
 /* Why a program or a test is skipped.  Bots make these texts part of names. */
 namespace skip {
@@ -14,6 +16,22 @@ inline constexpr char little_memory[] = "RLIMIT_MEMLOCK is too low";
 inline constexpr char few_threads[] = "RLIMIT_NPROC or pids.max is too low";
 inline constexpr char no_promise[] = "kernel does not promise that idle io-wq workers exit";
 inline constexpr char no_setup_flag[] = "kernel does not know this ring setup flag";
+inline constexpr char not_this_user[] = "this user cannot have a ring";
+inline constexpr char no_user_namespace[] = "no user namespace may be made here";
+inline constexpr char no_namespace_type[] = "kernel does not know this type of namespace";
+inline constexpr char no_other_user[] = "may not become another user";
+inline constexpr char no_pids_cgroup[] = "no cgroup that limits processes can be made";
+inline constexpr char no_keyrings[] = "no session keyring can be joined";
+inline constexpr char no_core_file[] = "no core file is written to the working directory";
+inline constexpr char no_procps[] = "no ps(1) that lists threads";
+inline constexpr char not_root[] = "needs root's privilege";
+inline constexpr char no_checkpoint_restore[] = "kernel lacks CONFIG_CHECKPOINT_RESTORE";
+inline constexpr char no_criu[] = "criu is not installed";
+inline constexpr char criu_fails[] = "criu fails here even without io_uring";
+inline constexpr char no_registration[] = "kernel does not know this registration";
+inline constexpr char no_request[] = "kernel does not know this request";
+inline constexpr char no_cpuset[] = "no cpuset can be made";
+inline constexpr char no_hotplug[] = "no CPU can be unplugged";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
@@ -31,5 +49,8 @@ const char *cannot_test();
  * worker that lingers: one that exits needs no promise.
  */
 const char *exit_on_idle_promise();
+
+/* The address of a function of the kernel, 0 if /proc/kallsyms does not tell. */
+unsigned long symbol_address(std::string_view symbol);
 
 #endif /* KERNEL_HPP */

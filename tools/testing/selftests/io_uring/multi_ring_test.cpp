@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * The pool is the task's, not the ring's: workers stay as long as their task
  * has any ring, and leave with the last one, in whatever order and by whomever
@@ -33,7 +33,7 @@ ORDER_ADD(shuffled, [](std::vector<Ring> &rings) {
 	std::ranges::shuffle(rings, std::minstd_rand());
 });
 
-TEST_F(rings, last_one_ends_pool)
+TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 {
 	std::vector<Ring> rings(variant->nr);
 
@@ -154,6 +154,54 @@ TEST_F(two_threads, shared_ring_ends_both_pools)
 	ASSERT_EQ(2U, workers.count()) dump_threads();
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
+}
+
+/* The ring's end has to cancel the requests of all. */
+TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
+{
+	Work our_work(Class::bounded), their_work(Class::bounded);
+	Ring ring;
+	int err = -1;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, our_work.submit(ring));
+	ASSERT_TRUE(self->peer->run([&] { err = their_work.submit(ring); }));
+	ASSERT_EQ(0, err);
+
+	const Workers workers = Workers::await(2);
+
+	ASSERT_EQ(2U, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(workers, end);
+}
+
+/* Limits are kept with the ring as well, for who comes to it later. */
+TEST_F(two_threads, limits_bind_the_newcomer)
+{
+	Work work(Class::bounded, 4);
+	unsigned limits[2] = { 1, 1 };
+	Ring ring;
+	int err = -1;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	const RingEnd end = ring.end();
+
+	ASSERT_TRUE(self->peer->run([&] { err = work.submit(ring); }));
+	ASSERT_EQ(0, err);
+
+	const Workers worker = Workers::await(1);
+
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, Workers::now().count()) dump_threads();
+	ASSERT_EQ(0, work.release());
+	ASSERT_EQ(0, ring.reap(4)) dump_threads();
+	ASSERT_EQ(1U, Workers::now().count()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
 }
 
 TEST_F(two_threads, stranger_closes_ring)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* A second thread, told what to do step by step. */
 #ifndef PEER_HPP
 #define PEER_HPP

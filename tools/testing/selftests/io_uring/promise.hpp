@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* The promise of exit-on-idle, as an assertion that tests share. */
 #ifndef PROMISE_HPP
 #define PROMISE_HPP
@@ -20,6 +20,19 @@ do {										\
 		SKIP(return, "%s", skip::no_promise);				\
 	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, workers, seen);	\
 	TH_LOG("workers left %.3f ms after close()", seen.spent.count() / 1e3);	\
+} while (0)
+
+/* Each of @workers, or SQPOLL threads, leaves as its task ends. */
+#define ASSERT_WORKERS_END(workers)						\
+do {										\
+	const Exit seen = (workers).await_exit();				\
+										\
+	ASSERT_EQ(Exit::gone, seen.fate)					\
+	{									\
+		TH_LOG("%s: %zu of %zu are still there after %.3f ms", describe(seen.fate), \
+		       (workers).alive(), (workers).count(), seen.spent.count() / 1e3); \
+		dump_threads();							\
+	}									\
 } while (0)
 
 inline void explain(struct __test_metadata *_metadata, const Workers &workers, const Exit &seen)

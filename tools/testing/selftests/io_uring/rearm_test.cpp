@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * A pool whose workers left with the task's last ring works again with the
  * next one: workers come back and stay, no request is lost, limits and
@@ -6,8 +6,6 @@
  * they go.  __io_uring_add_tctx_node() clears exit-on-idle on any new use.
  */
 #include <sched.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <thread>
 
 #include "promise.hpp"
@@ -122,6 +120,31 @@ TEST(first_submit_keeps_worker)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
+/* The task remembers by address which ring it used last (tctx->last). */
+TEST(ring_in_the_place_of_the_last)
+{
+	Ring ring;
+	int err = 0;
+
+	for (int i = 0; i < 8; i++) {
+		std::thread([&] { err = ring.open(); }).join();
+		ASSERT_EQ(0, err);
+		ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+		const Workers worker = Workers::now();
+		const RingEnd end = ring.end();
+
+		ASSERT_EQ(1U, worker.count())
+		{
+			TH_LOG("ring %d", i);
+			dump_threads();
+		}
+		ASSERT_EQ(4U, worker.serve(ring, Class::bounded, 4)) TH_LOG("ring %d", i);
+		ring.close();
+		ASSERT_WORKERS_EXIT(worker, end);
+	}
+}
+
 TEST(limits_hold)
 {
 	const unsigned limits[2] = { 2, 3 };
@@ -136,6 +159,7 @@ TEST(limits_hold)
 	ASSERT_EQ(0, ring.open());
 	for (int i = 0; i < 4; i++) {
 		Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
+		Work late(Class::bounded);
 
 		ASSERT_EQ(0, bounded.submit(ring));
 		ASSERT_EQ(0, unbounded.submit(ring));
@@ -144,9 +168,14 @@ TEST(limits_hold)
 
 		ASSERT_EQ(5U, workers.count()) dump_threads();
 		ASSERT_TRUE(workers.await_asleep()) dump_threads();
-		ASSERT_EQ(0, bounded.release());
-		ASSERT_EQ(0, unbounded.release());
-		ASSERT_EQ(0, ring.reap(12)) dump_threads();
+
+		/* With no worker free, only the limit is against another. */
+		ASSERT_EQ(0, late.submit(ring));
+		ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+		for (Work *work : { &bounded, &unbounded, &late }) {
+			ASSERT_EQ(0, work->release());
+		}
+		ASSERT_EQ(0, ring.reap(13)) dump_threads();
 		ASSERT_EQ(5U, Workers::now().count()) dump_threads();
 	}
 
@@ -187,46 +216,6 @@ TEST(affinity_holds)
 	ASSERT_EQ(0, sched_getaffinity(worker.tid(), sizeof(seen), &seen));
 	EXPECT_TRUE(CPU_EQUAL(&one, &seen))
 		TH_LOG("the worker may run on %d CPUs, not just on CPU %d", CPU_COUNT(&seen), cpu);
-}
-
-/*
- * Before exit-on-idle the old worker took the request.  Without one, and with
- * none to be had, waiting for it would be for ever.
- */
-TEST(cancelled_where_no_worker_can_be)
-{
-	constexpr uid_t nobody = 65534;
-	Work work(Class::bounded);
-	struct rlimit nproc;
-	Ring ring;
-
-	/* RLIMIT_NPROC does not bind root. */
-	if (geteuid() == 0) {
-		ASSERT_EQ(0, setresuid(nobody, nobody, nobody));
-		die_with_parent();
-		/* Else /proc/self is root's. */
-		prctl(PR_SET_DUMPABLE, 1);
-	}
-	ASSERT_EQ(0, ring.open());
-	ASSERT_IDLE_EXIT(ring);
-
-	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
-	const struct rlimit none = { .rlim_cur = 0, .rlim_max = nproc.rlim_max };
-
-	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &none));
-	if (const pid_t child = fork(); child >= 0) {
-		if (child == 0)
-			_exit(0);
-		waitpid(child, nullptr, 0);
-		SKIP(return, "%s", skip::no_nproc_limit);
-	}
-
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, work.submit(ring));
-	ASSERT_EQ(0, ring.reap(1, -ECANCELED)) dump_threads();
-
-	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 }
 
 TEST(cycles_leak_nothing)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 
 #include "ring.hpp"
 
@@ -19,6 +19,13 @@ int Pipe::open()
 	rd = Fd(fds[0]);
 	wr = Fd(fds[1]);
 	return 0;
+}
+
+bool RingEnd::over() const
+{
+	struct pollfd p = { .fd = rd.get(), .events = 0, .revents = 0 };
+
+	return poll(&p, 1, 0) == 1;
 }
 
 bool RingEnd::await() const
@@ -47,7 +54,11 @@ int Ring::open(unsigned flags, int wq_fd)
 
 	p.flags = flags;
 	p.wq_fd = static_cast<__u32>(wq_fd);
+	return open(p);
+}
 
+int Ring::open(struct io_uring_params p)
+{
 	/*
 	 * Not io_uring_queue_init_params(): before liburing 2.5 it fills the
 	 * array of a ring that has none, since 2.6 it adds flags of its own.
@@ -56,15 +67,45 @@ int Ring::open(unsigned flags, int wq_fd)
 
 	if (fd < 0)
 		return fd;
-	if (const int err = io_uring_queue_mmap(fd, &p, &ring)) {
+	if (const int err = map(fd, p)) {
 		::close(fd);
 		return err;
 	}
+	opened = true;
+	return 0;
+}
+
+int Ring::map(int fd, struct io_uring_params &p)
+{
+	if (const int err = io_uring_queue_mmap(fd, &p, &ring))
+		return err;
 	ring.features = p.features;
-	if (!(flags & IORING_SETUP_NO_SQARRAY))
+	if (!(p.flags & IORING_SETUP_NO_SQARRAY))
 		for (unsigned i = 0; i < p.sq_entries; i++)
 			ring.sq.array[i] = i;
-	opened = true;
+	return 0;
+}
+
+/* Not io_uring_resize_rings(), which came with liburing 2.9. */
+int Ring::resize(unsigned entries)
+{
+	struct io_uring_params p = {};
+	const struct io_uring old = ring;
+
+	p.sq_entries = entries;
+	p.cq_entries = 2 * entries;
+	p.flags = IORING_SETUP_CQSIZE;
+	if (const int err = io_uring_register(static_cast<unsigned>(fd()),
+					      uapi::register_resize_rings, &p, 1))
+		return err;
+	p.flags |= old.flags;
+	p.features = old.features;
+	if (const int err = map(fd(), p))
+		return err;
+	catch_up();
+
+	munmap(old.sq.ring_ptr, old.sq.ring_sz);
+	munmap(old.sq.sqes, old.sq.ring_entries * sizeof(struct io_uring_sqe));
 	return 0;
 }
 
@@ -106,20 +147,27 @@ static int plain_result(const struct io_uring_cqe *cqe)
 	return result == Result::byte && cqe->res == 1 ? 0 : cqe->res;
 }
 
+int Ring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
+{
+	for (;;) {
+		const int ms = deadline.poll_ms();
+		struct __kernel_timespec ts = { .tv_sec = ms / 1000,
+						.tv_nsec = ms % 1000 * 1'000'000L };
+		const int err = io_uring_wait_cqe_timeout(&ring, cqe, &ts);
+
+		if (err != -EINTR || deadline.over())
+			return err;
+	}
+}
+
 int Ring::reap(unsigned nr, int want)
 {
 	const Deadline deadline(limit::event);
 
-	while (nr) {
-		const int ms = deadline.poll_ms();
-		struct __kernel_timespec ts = { .tv_sec = ms / 1000,
-						.tv_nsec = ms % 1000 * 1'000'000L };
+	while (nr--) {
 		struct io_uring_cqe *cqe;
-		const int err = io_uring_wait_cqe_timeout(&ring, &cqe, &ts);
 
-		if (err == -EINTR && !deadline.over())
-			continue;
-		if (err)
+		if (const int err = wait(&cqe, deadline))
 			return err;
 
 		const int res = plain_result(cqe);
@@ -127,7 +175,20 @@ int Ring::reap(unsigned nr, int want)
 		io_uring_cqe_seen(&ring, cqe);
 		if (res != want)
 			return res;
-		nr--;
+	}
+	return 0;
+}
+
+int Ring::discard(unsigned nr)
+{
+	const Deadline deadline(limit::event);
+
+	while (nr--) {
+		struct io_uring_cqe *cqe;
+
+		if (const int err = wait(&cqe, deadline))
+			return err;
+		io_uring_cqe_seen(&ring, cqe);
 	}
 	return 0;
 }
@@ -157,28 +218,35 @@ void Work::prepare(struct io_uring_sqe *sqe)
 {
 	if (kind == Class::bounded)
 		io_uring_prep_openat(sqe, AT_FDCWD, fifo, O_RDONLY | O_CLOEXEC, 0);
-	else
+	else if (kind == Class::unbounded)
 		io_uring_prep_splice(sqe, gate.rd.get(), -1, sink.get(), -1, 1, 0);
+	else
+		io_uring_prep_write(sqe, sink.get(), "", 1, 0);
 	if (kind != Class::hashed)
 		sqe->flags |= IOSQE_ASYNC;
 	sqe->user_data = static_cast<__u64>(kind == Class::bounded ? Result::file : Result::byte);
 }
 
-int Work::submit(Ring &ring)
+int Work::open()
 {
 	if (kind == Class::bounded) {
 		gate.rd = Fd(open_fifo());
 		snprintf(fifo, sizeof(fifo), "/proc/self/fd/%d", gate.rd.get());
-	} else {
-		if (const int err = gate.open())
-			return err;
-		sink = Fd(kind == Class::hashed ? memfd_create("sink", MFD_CLOEXEC)
-						: open("/dev/null", O_WRONLY | O_CLOEXEC));
-		if (!sink)
-			return -errno;
+		return gate.rd ? 0 : gate.rd.get();
 	}
-	if (!gate.rd)
-		return gate.rd.get();
+	if (const int err = gate.open())
+		return err;
+	sink = Fd(kind == Class::hashed ? memfd_create("sink", MFD_CLOEXEC)
+					: ::open("/dev/null", O_WRONLY | O_CLOEXEC));
+	return sink ? 0 : -errno;
+}
+
+int Work::submit(Ring &ring)
+{
+	if (!gate.rd) {
+		if (const int err = open())
+			return err;
+	}
 
 	for (unsigned i = 0; i < nr; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -186,12 +254,17 @@ int Work::submit(Ring &ring)
 		if (!sqe)
 			return -EBUSY;
 		prepare(sqe);
+		if (i + 1 < nr)
+			sqe->flags |= flags;
 	}
 
 	const int submitted = io_uring_submit(ring.get());
 
 	if (submitted < 0)
 		return submitted;
+	/* With SQPOLL it is what happens to be left for the thread. */
+	if (ring.get()->flags & IORING_SETUP_SQPOLL)
+		return 0;
 	return static_cast<unsigned>(submitted) == nr ? 0 : -EIO;
 }
 
@@ -199,9 +272,12 @@ int Work::release()
 {
 	/* A writer that does not wait for readers, even those yet to come. */
 	if (kind == Class::bounded) {
-		gate.wr = Fd(open(fifo, O_RDWR | O_CLOEXEC));
+		gate.wr = Fd(::open(fifo, O_RDWR | O_CLOEXEC));
 		return gate.wr ? 0 : -errno;
 	}
+
+	if (kind == Class::hashed)
+		return 0;
 
 	const std::vector<char> bytes(nr);
 	const ssize_t written = write(gate.wr.get(), bytes.data(), nr);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* Rings, the event of their end, and work for the workers behind them. */
 #ifndef RING_HPP
 #define RING_HPP
@@ -14,6 +14,13 @@
 #define IORING_SETUP_NO_SQARRAY (1U << 16)
 #endif
 
+/* What it has as enumerators, which the preprocessor does not see. */
+namespace uapi {
+inline constexpr unsigned use_registered_ring = 1U << 31;
+inline constexpr unsigned register_clone_buffers = 30;
+inline constexpr unsigned register_resize_rings = 33;
+}
+
 /*
  * The end of a ring, as an event: the only write end of a pipe, held by the
  * ring as a registered file.  io_ring_ctx_free() lets go of it, and only after
@@ -26,6 +33,8 @@ public:
 
 	/* Reports POLLHUP once the ring is gone. */
 	int fd() const { return rd.get(); }
+	/* True if the ring is gone by now. */
+	bool over() const;
 	/* True once the ring is gone, false if limit::event passed before. */
 	bool await() const;
 
@@ -45,8 +54,17 @@ public:
 	 * 0, or -errno: -EINVAL where the kernel does not know a flag.
 	 */
 	int open(unsigned flags = 0, int wq_fd = -1);
+	/* The same with all that io_uring_setup(2) takes. */
+	int open(struct io_uring_params p);
 	/* Starts a ring made with IORING_SETUP_R_DISABLED.  0, or -errno. */
 	int enable();
+	/*
+	 * Gives a ring with IORING_SETUP_DEFER_TASKRUN and _NO_SQARRAY @entries,
+	 * and maps it anew.  0, or -errno: -EINVAL where the kernel cannot.
+	 */
+	int resize(unsigned entries);
+	/* Goes on with the requests after those that another process submitted. */
+	void catch_up() { ring.sq.sqe_head = ring.sq.sqe_tail = *ring.sq.ktail; }
 	/* Unmaps and closes the ring.  Its end comes later, see RingEnd. */
 	void close();
 
@@ -58,11 +76,16 @@ public:
 	 * other result, or -ETIME where limit::event passed with some missing.
 	 */
 	int reap(unsigned nr, int want = 0);
+	/* Takes @nr completions, whatever their results.  0, or -ETIME. */
+	int discard(unsigned nr);
 
 	int fd() const { return ring.ring_fd; }
 	struct io_uring *get() { return &ring; }
 
 private:
+	int wait(struct io_uring_cqe **cqe, const Deadline &deadline);
+	int map(int fd, struct io_uring_params &p);
+
 	struct io_uring ring = {};
 	bool opened = false;
 };
@@ -75,29 +98,39 @@ private:
 enum class Class { bounded, unbounded, hashed };
 
 /*
- * Requests that each occupy a worker until released.  Neither is polled for or
- * tried without blocking, so that it is a worker that waits:
+ * Requests for workers.  Bounded and unbounded ones each occupy a worker until
+ * released, as they are neither polled for nor tried without blocking:
  * - bounded: IORING_OP_OPENAT of a FIFO that nobody writes to;
- * - unbounded: IORING_OP_SPLICE from an empty pipe to /dev/null;
- * - hashed: IORING_OP_SPLICE from an empty pipe to one regular file.
- * With IOSQE_ASYNC, io_wq_enqueue() does not wait for a worker to be free.  Not
- * for the hashed: the kernel hashes by file, and before v7.3.2 knew none yet for
- * a request with that flag.  It took all reads and writes for unbounded then.
+ * - unbounded: IORING_OP_SPLICE from an empty pipe to /dev/null.
+ * With IOSQE_ASYNC, io_wq_enqueue() does not wait for a worker to be free.
+ *
+ * Hashed ones end by themselves, one after the other in one worker:
+ * IORING_OP_WRITE to a file in memory, which has no buffered writes that do not
+ * block (io_write()).  Without IOSQE_ASYNC: the kernel hashes by file, and
+ * before v7.3.2 knew none yet for a request with that flag.
  */
 class Work {
 public:
-	explicit Work(Class c, unsigned nr = 1) : kind(c), nr(nr) {}
+	/* With @flags for all requests but the last, as those that make links. */
+	explicit Work(Class c, unsigned nr = 1, unsigned flags = 0) : kind(c), nr(nr), flags(flags)
+	{
+	}
 
-	/* Opens the files, queues and submits the requests.  0, or -errno. */
+	/*
+	 * Opens the files.  Done before a fork, one process can submit what another
+	 * releases.  0, or -errno.
+	 */
+	int open();
+	/* Opens the files if need be, queues and submits the requests.  0, or -errno. */
 	int submit(Ring &ring);
-	/* Lets every request complete with 0.  After submit().  0, or -errno. */
+	/* Lets every request complete with 0.  After submit(), once.  0, or -errno. */
 	int release();
 
 private:
 	void prepare(struct io_uring_sqe *sqe);
 
 	Class kind;
-	unsigned nr;
+	unsigned nr, flags;
 	/* The input, and what lets go of those who wait for it. */
 	Pipe gate;
 	Fd sink;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 
 #include "workers.hpp"
 
@@ -12,6 +12,7 @@
 #include <optional>
 #include <poll.h>
 #include <signal.h>
+#include <sstream>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,6 @@ struct Stat {
 	std::string comm;
 	char state = 0;
 	unsigned long flags = 0;
-
-	bool io_worker() const { return flags & PF_IO_WORKER && !comm.starts_with("iou-sqp-"); }
 };
 
 std::optional<Stat> thread_stat(pid_t pid, pid_t tid)
@@ -142,6 +141,8 @@ const char *describe(Exit::Fate fate)
 		return "the closed ring did not come to its end";
 	case Exit::busy:
 		return "the ring is gone, but a worker neither sleeps nor leaves";
+	case Exit::unwoken:
+		return "a thread of io_uring sleeps on, though what it works for has ended";
 	}
 	return "?";
 }
@@ -169,14 +170,15 @@ bool Workers::Worker::asleep() const
 	return stat && stat->state == 'S' && (!wchan_told || wchan(pid, tid) != "0");
 }
 
-Workers Workers::now(pid_t pid)
+Workers Workers::select(pid_t pid, bool sqpoll)
 {
 	Workers workers;
 
 	for (const pid_t tid : threads(pid)) {
 		const auto stat = thread_stat(pid, tid);
 
-		if (!stat || !stat->io_worker())
+		if (!stat || !(stat->flags & PF_IO_WORKER) ||
+		    stat->comm.starts_with("iou-sqp-") != sqpoll)
 			continue;
 
 		Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
@@ -188,14 +190,14 @@ Workers Workers::now(pid_t pid)
 	return workers;
 }
 
-Workers Workers::await(size_t nr)
+Workers Workers::await(size_t nr, pid_t pid)
 {
 	const Deadline deadline(limit::event);
-	Workers workers = now();
+	Workers workers = now(pid);
 
 	while (workers.count() < nr && !deadline.over()) {
 		deadline.back_off();
-		workers = now();
+		workers = now(pid);
 	}
 	return workers;
 }
@@ -262,13 +264,31 @@ Exit Workers::await_exit(const RingEnd &end) const
 		return seen(Exit::gone);
 	if (deadline.over())
 		return seen(Exit::ring_held);
+	return leave(deadline, limit::grace, Exit::lingering);
+}
+
+Exit Workers::await_exit() const
+{
+	return leave(Deadline(limit::event), limit::prompt, Exit::unwoken);
+}
+
+/* Gives them until @deadline, but to one that is asleep after @limit no more. */
+Exit Workers::leave(const Deadline &deadline, milliseconds limit, Exit::Fate asleep) const
+{
+	const auto seen = [&](Exit::Fate fate) { return Exit{ fate, deadline.spent() }; };
+
 	while (!deadline.over()) {
-		if (!wait(0, Deadline(limit::grace)))
+		if (!wait(0, Deadline(limit)))
 			return seen(Exit::gone);
 		if (std::ranges::any_of(list, &Worker::asleep))
-			return seen(Exit::lingering);
+			return seen(asleep);
 	}
 	return seen(Exit::busy);
+}
+
+bool Workers::asleep() const
+{
+	return std::ranges::all_of(list, &Worker::asleep);
 }
 
 bool Workers::await_asleep() const
@@ -276,12 +296,24 @@ bool Workers::await_asleep() const
 	const Deadline deadline(limit::event);
 
 	/* Falling asleep is no event that can be waited for. */
-	while (!std::ranges::all_of(list, &Worker::asleep)) {
-		if (deadline.over())
+	while (!asleep()) {
+		if (deadline.over() || alive() < count())
 			return false;
 		deadline.back_off();
 	}
 	return true;
+}
+
+Workers Workers::await_idle()
+{
+	const Deadline deadline(limit::event);
+	Workers workers = now();
+
+	while ((workers.count() != 1 || !workers.asleep()) && !deadline.over()) {
+		deadline.back_off();
+		workers = now();
+	}
+	return workers;
 }
 
 unsigned Workers::serve(Ring &ring, Class c, unsigned nr) const
@@ -302,6 +334,16 @@ bool Workers::stay(milliseconds time) const
 int thread_count(pid_t pid)
 {
 	return status_value(pid, "\nThreads:");
+}
+
+std::string kernel_stack(pid_t tid)
+{
+	std::istringstream stack(slurp(task_dir(getpid()) + "/" + std::to_string(tid) + "/stack"));
+	std::string lines;
+
+	for (std::string frame; std::getline(stack, frame);)
+		lines += (lines.empty() ? "#   " : "\n#   ") + frame;
+	return lines;
 }
 
 size_t open_files()

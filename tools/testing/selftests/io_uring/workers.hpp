@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* The io-wq workers of a process, and the process, as seen in /proc. */
 #ifndef WORKERS_HPP
 #define WORKERS_HPP
@@ -17,6 +17,7 @@ struct Exit {
 		lingering, /* the ring is gone, yet an idle worker sleeps on */
 		ring_held, /* the ring did not come to its end within limit::event */
 		busy,      /* a worker neither sleeps nor leaves within limit::event */
+		unwoken,   /* its task has ended or will, yet a worker sleeps on */
 	} fate;
 	std::chrono::microseconds spent;
 };
@@ -35,14 +36,22 @@ const char *describe(Exit::Fate fate);
 class Workers {
 public:
 	/* The workers that @pid, this process by default, has now. */
-	static Workers now(pid_t pid = getpid());
+	static Workers now(pid_t pid = getpid()) { return select(pid, false); }
+	/* Its SQPOLL threads, iou-sqp-<N>, once they have run. */
+	static Workers sqpoll(pid_t pid = getpid()) { return select(pid, true); }
 	/*
-	 * The workers of this process once they are at least @nr, or those there
-	 * are after limit::event.  io_wq_enqueue() creates the worker of a
+	 * The workers that @pid has once they are at least @nr, or those there are
+	 * after limit::event.  io_wq_enqueue() creates the worker of a
 	 * request with IOSQE_ASYNC before it returns, unless task work comes
 	 * between: then it is tried again later (io_should_retry_thread()).
 	 */
-	static Workers await(size_t nr);
+	static Workers await(size_t nr, pid_t pid = getpid());
+
+	/*
+	 * The workers of this process once there is but one, and it sleeps, or
+	 * those there are after limit::event.
+	 */
+	static Workers await_idle();
 
 	size_t count() const { return list.size(); }
 	/* The first worker, and TIDs in ascending order; -1 and none if empty. */
@@ -62,12 +71,22 @@ public:
 	 * This is also well before the 5 s time-out of surplus workers.
 	 */
 	Exit await_exit(const RingEnd &end) const;
+	/*
+	 * Awaits that all leave with their task, which wakes them as it ends and
+	 * waits for them (io_wq_put_and_exit()), on any kernel.
+	 */
+	Exit await_exit() const;
 	/* Awaits until @deadline that no more than @rest are left.  How many are. */
 	size_t await_count(size_t rest, const Deadline &deadline) const
 	{
 		return wait(rest, deadline);
 	}
-	/* Awaits that all sleep: those with work to do are blocked in it. */
+	/* True if all sleep, or there is none. */
+	bool asleep() const;
+	/*
+	 * Awaits that all sleep: those with work to do are blocked in it, and none
+	 * was told to leave.  False if one left, or after limit::event.
+	 */
 	bool await_asleep() const;
 	/*
 	 * Has the pool do @nr requests one after the other.  How many were done
@@ -87,13 +106,18 @@ private:
 		bool asleep() const;
 	};
 
+	static Workers select(pid_t pid, bool sqpoll);
 	size_t wait(size_t rest, const Deadline &deadline, const RingEnd *end = nullptr) const;
+	Exit leave(const Deadline &deadline, milliseconds limit, Exit::Fate asleep) const;
 
 	std::vector<Worker> list;
 };
 
 /* Threads: of /proc/<pid>/status, or -1. */
 int thread_count(pid_t pid = getpid());
+
+/* Where in the kernel a thread of ours is, as "# " lines; empty if that is not told. */
+std::string kernel_stack(pid_t tid);
 
 /* How many files this process has open. */
 size_t open_files();
