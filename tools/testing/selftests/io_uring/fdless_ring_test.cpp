@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A ring may have no descriptor, just its place among the rings that its task
+ * registered (IORING_SETUP_REGISTERED_FD_ONLY).  It is a ring like any other:
+ * workers stay with it, and leave as it is unregistered, or ends with its task.
+ * For programs with more rings than descriptors, or with descriptors that others
+ * close.  io_uring_unreg_ringfd() and io_ringfd_unregister() let go of its file.
+ */
+#include <memory>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "peer.hpp"
+#include "promise.hpp"
+
+#ifndef IORING_SETUP_NO_MMAP
+#define IORING_SETUP_NO_MMAP (1U << 14)
+#endif
+#ifndef IORING_SETUP_REGISTERED_FD_ONLY
+#define IORING_SETUP_REGISTERED_FD_ONLY (1U << 15)
+#endif
+
+namespace {
+
+constexpr unsigned entries = 4;
+constexpr size_t page = 65536; /* the largest that Linux has */
+
+/* Its rings and entries are in the program's own memory, one page each. */
+class FdlessRing {
+public:
+	/* 0, or -errno. */
+	int open();
+	/* Has a worker do a request.  Its result, or -errno. */
+	int serve();
+	RingEnd end();
+	/* 0, or -errno. */
+	int close();
+
+private:
+	int call(unsigned opcode, const void *arg)
+	{
+		return io_uring_register(index, opcode | uapi::use_registered_ring, arg, 1);
+	}
+	unsigned *at(unsigned offset)
+	{
+		return reinterpret_cast<unsigned *>(memory + offset);
+	}
+
+	struct io_uring_params p = {};
+	char *memory = nullptr;
+	unsigned index = 0;
+};
+
+int FdlessRing::open()
+{
+	void *const map = mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	memory = static_cast<char *>(map);
+
+	const __u64 rings = reinterpret_cast<uintptr_t>(memory), sqes = rings + page;
+
+	/* The last 64 bits of each, which liburing 2.3 has no name for. */
+	memcpy(reinterpret_cast<char *>(&p.cq_off + 1) - sizeof(rings), &rings, sizeof(rings));
+	memcpy(reinterpret_cast<char *>(&p.sq_off + 1) - sizeof(sqes), &sqes, sizeof(sqes));
+	p.flags = IORING_SETUP_NO_MMAP | IORING_SETUP_REGISTERED_FD_ONLY;
+
+	const int ret = io_uring_setup(entries, &p);
+
+	if (ret < 0)
+		return ret;
+	index = static_cast<unsigned>(ret);
+	return 0;
+}
+
+int FdlessRing::serve()
+{
+	auto *sqe = reinterpret_cast<struct io_uring_sqe *>(memory + page);
+	unsigned *const tail = at(p.sq_off.tail), *const head = at(p.cq_off.head);
+
+	io_uring_prep_nop(sqe);
+	sqe->flags = IOSQE_ASYNC;
+	at(p.sq_off.array)[*tail % entries] = 0;
+	io_uring_smp_store_release(tail, *tail + 1);
+
+	constexpr unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_REGISTERED_RING;
+	const int ret = io_uring_enter(index, 1, 1, flags, nullptr);
+
+	if (ret != 1)
+		return ret < 0 ? ret : -EIO;
+	if (io_uring_smp_load_acquire(at(p.cq_off.tail)) == *head)
+		return -ENODATA;
+
+	const auto *cqes = reinterpret_cast<struct io_uring_cqe *>(memory + p.cq_off.cqes);
+	const int res = cqes[*head % p.cq_entries].res;
+
+	io_uring_smp_store_release(head, *head + 1);
+	return res;
+}
+
+RingEnd FdlessRing::end()
+{
+	Pipe pipe;
+
+	if (pipe.open() == 0) {
+		const int wr = pipe.wr.get();
+
+		if (call(IORING_REGISTER_FILES, &wr) == 0)
+			return RingEnd(std::move(pipe.rd));
+	}
+	return RingEnd(Fd());
+}
+
+int FdlessRing::close()
+{
+	struct io_uring_rsrc_update place = {};
+
+	place.offset = index;
+	const int ret = call(IORING_UNREGISTER_RING_FDS, &place);
+
+	return ret == 1 ? 0 : ret;
+}
+
+} // namespace
+
+FIXTURE(fdless)
+{
+	FdlessRing *ring;
+};
+
+FIXTURE_SETUP(fdless)
+{
+	self->ring = new FdlessRing;
+}
+
+FIXTURE_TEARDOWN(fdless)
+{
+	delete self->ring;
+}
+
+TEST_F(fdless, unregistered)
+{
+	FdlessRing &ring = *self->ring;
+	const int err = ring.open();
+	Ring other;
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err) TH_LOG("io_uring_setup: %s", strerror(-err));
+	ASSERT_EQ(0, ring.serve()) dump_threads();
+
+	const Workers worker = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+
+	/* With the end of another ring, the kernel has looked for what is left. */
+	ASSERT_EQ(0, other.open());
+	const RingEnd other_end = other.end();
+
+	other.close();
+	ASSERT_TRUE(other_end.await());
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(0, ring.serve()) dump_threads();
+	ASSERT_EQ(1U, worker.alive()) dump_threads();
+
+	ASSERT_EQ(0, ring.close());
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+/* Nobody else could reach it any more. */
+TEST_F(fdless, thread_ends)
+{
+	FdlessRing &ring = *self->ring;
+	int err = -1;
+	auto peer = std::make_unique<Peer>();
+
+	ASSERT_TRUE(peer->run([&] {
+		err = ring.open();
+		if (!err)
+			err = ring.serve();
+	}));
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err) TH_LOG("ring: %s", strerror(-err));
+
+	const Workers worker = Workers::now();
+	RingEnd end{ Fd() };
+
+	ASSERT_TRUE(peer->run([&] { end = ring.end(); }));
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+
+	/* Its end waits for the worker, so don't wait for it to look at that. */
+	std::thread end_peer([&] { peer.reset(); });
+
+	ASSERT_WORKERS_END(worker);
+	end_peer.join();
+	ASSERT_TRUE(end.await()) TH_LOG("the ring of a thread that ended was not freed");
+}
+
+TEST_HARNESS_MAIN

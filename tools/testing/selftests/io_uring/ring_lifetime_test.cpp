@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * However a ring was made, is closed, and has been used besides requests, it
+ * comes to its end with the last reference, and with the last ring idle workers
+ * leave.  For programs that register things with a ring, resize it, have no
+ * descriptor of it, or let rings talk to each other.  io_ring_ctx_free() lets go
+ * of all of that, and none of it holds the ring.
+ */
+#include <memory>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <thread>
+
+#include "promise.hpp"
+
+namespace {
+
+int ring_register(Ring &ring, unsigned opcode, const void *arg, unsigned nr)
+{
+	return io_uring_register(static_cast<unsigned>(ring.fd()), opcode, arg, nr);
+}
+
+alignas(4096) char buffer[4096];
+
+int register_buffer(Ring &ring)
+{
+	const struct iovec iov = { .iov_base = buffer, .iov_len = sizeof(buffer) };
+
+	return io_uring_register_buffers(ring.get(), &iov, 1);
+}
+
+/* Submits what was prepared, and what its completion says. */
+int complete(Ring &ring)
+{
+	struct io_uring_cqe *cqe;
+
+	if (const int err = io_uring_submit_and_wait(ring.get(), 1); err < 0)
+		return err;
+	if (const int err = io_uring_peek_cqe(ring.get(), &cqe))
+		return err;
+
+	const int res = cqe->res;
+
+	io_uring_cqe_seen(ring.get(), cqe);
+	return res;
+}
+
+} // namespace
+
+/* An idle worker, and what tells that its ring is gone. */
+#define ASSERT_IDLE_WORKER(ring)						\
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();		\
+	const Workers worker = Workers::now();					\
+	const RingEnd end = (ring).end();					\
+										\
+	ASSERT_EQ(1U, worker.count()) dump_threads()
+
+FIXTURE(closing) {};
+FIXTURE_SETUP(closing) {}
+FIXTURE_TEARDOWN(closing) {}
+
+FIXTURE_VARIANT(closing)
+{
+	/* Closes the descriptor; the memory is unmapped by then. */
+	int (*close)(int fd);
+};
+
+FIXTURE_VARIANT_ADD(closing, by_close_range)
+{
+	.close = [](int fd) {
+		const auto first = static_cast<unsigned>(fd);
+
+		return static_cast<int>(syscall(SYS_close_range, first, first, 0));
+	}
+};
+FIXTURE_VARIANT_ADD(closing, by_dup2)
+{
+	.close = [](int fd) { return dup2(STDERR_FILENO, fd) == fd ? 0 : -1; }
+};
+FIXTURE_VARIANT_ADD(closing, by_another_thread)
+{
+	.close = [](int fd) {
+		int ret = -1;
+
+		std::thread([&] { ret = close(fd); }).join();
+		return ret;
+	}
+};
+TEST_F(closing, ends_ring)
+{
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_WORKER(ring);
+
+	/* Unmapped, but open. */
+	const int fd = dup(ring.fd());
+
+	ASSERT_LE(0, fd);
+	ring.close();
+	ASSERT_EQ(0, variant->close(fd)) TH_LOG("closing: %s", strerror(errno));
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+FIXTURE(registered) {};
+FIXTURE_SETUP(registered) {}
+FIXTURE_TEARDOWN(registered) {}
+
+FIXTURE_VARIANT(registered)
+{
+	/* Registers it.  Not negative, or -errno. */
+	int (*with)(Ring &ring);
+};
+
+FIXTURE_VARIANT_ADD(registered, eventfd)
+{
+	.with = [](Ring &ring) { return io_uring_register_eventfd(ring.get(), eventfd(0, 0)); }
+};
+FIXTURE_VARIANT_ADD(registered, buffers) { .with = register_buffer };
+FIXTURE_VARIANT_ADD(registered, provided_buffers)
+{
+	.with = [](Ring &ring) {
+		struct io_uring_buf_reg reg = {};
+
+		reg.ring_addr = reinterpret_cast<uintptr_t>(buffer);
+		reg.ring_entries = 8;
+		return io_uring_register_buf_ring(ring.get(), &reg, 0);
+	}
+};
+FIXTURE_VARIANT_ADD(registered, personality)
+{
+	.with = [](Ring &ring) { return io_uring_register_personality(ring.get()); }
+};
+FIXTURE_VARIANT_ADD(registered, worker_limits)
+{
+	.with = [](Ring &ring) {
+		unsigned one_each[2] = { 1, 1 };
+
+		return io_uring_register_iowq_max_workers(ring.get(), one_each);
+	}
+};
+/* Itself, and it is to be unregistered by the end of the ring's memory. */
+FIXTURE_VARIANT_ADD(registered, its_own_fd)
+{
+	.with = [](Ring &ring) { return io_uring_register_ring_fd(ring.get()); }
+};
+
+TEST_F(registered, ends_with_ring)
+{
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_IDLE_WORKER(ring);
+
+	const int err = variant->with(ring);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_registration);
+	ASSERT_LE(0, err) TH_LOG("registration: %s", strerror(-err));
+	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST(resized)
+{
+	Ring ring;
+	int err = ring.open(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			    IORING_SETUP_NO_SQARRAY);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err);
+	ASSERT_IDLE_WORKER(ring);
+
+	err = ring.resize(256);
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_registration);
+	ASSERT_EQ(0, err) TH_LOG("IORING_REGISTER_RESIZE_RINGS: %s", strerror(-err));
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+FIXTURE(dealing) {};
+FIXTURE_SETUP(dealing) {}
+FIXTURE_TEARDOWN(dealing) {}
+
+FIXTURE_VARIANT(dealing)
+{
+	/* What @from does with @to.  Not negative, or -errno. */
+	int (*deal)(Ring &from, Ring &to);
+	unsigned flags_of_to = 0;
+	bool to_ends_first = false;
+};
+
+#define DEALING_ADD(name, ...)							\
+	FIXTURE_VARIANT_ADD(dealing, name) { .deal = __VA_ARGS__ };		\
+	FIXTURE_VARIANT_ADD(dealing, name##_to_first_to_end)			\
+	{									\
+		.deal = __VA_ARGS__, .to_ends_first = true			\
+	}
+
+DEALING_ADD(message, [](Ring &from, Ring &to) {
+	io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
+	return complete(from);
+});
+DEALING_ADD(cloned_buffers, [](Ring &from, Ring &to) {
+	__u32 clone_all[8] = { static_cast<__u32>(from.fd()) }; /* struct io_uring_clone_buffers */
+
+	if (const int err = register_buffer(from))
+		return err;
+	return ring_register(to, uapi::register_clone_buffers, clone_all, 1);
+});
+/* Task work of the receiver, who does not look. */
+FIXTURE_VARIANT_ADD(dealing, message_not_received)
+{
+	.deal = [](Ring &from, Ring &to) {
+		io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
+		return complete(from);
+	},
+	.flags_of_to = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	.to_ends_first = true
+};
+/* A ring as another's fixed file would hold it, and so is refused. */
+FIXTURE_VARIANT_ADD(dealing, fixed_file)
+{
+	.deal = [](Ring &from, Ring &to) {
+		int fd = to.fd();
+		const int err = io_uring_register_files_update(from.get(), 0, &fd, 1);
+
+		return err == -EBADF ? 0 : err < 0 ? err : -EEXIST;
+	},
+	.to_ends_first = true
+};
+FIXTURE_VARIANT_ADD(dealing, close_request)
+{
+	.deal = [](Ring &from, Ring &to) {
+		io_uring_prep_close(io_uring_get_sqe(from.get()), to.fd());
+		const int err = complete(from);
+
+		return err == -EBADF ? 0 : err < 0 ? err : -EEXIST;
+	},
+	.to_ends_first = true
+};
+
+/* Both have been used by the one task, which is left with one of them. */
+TEST_F(dealing, holds_no_ring)
+{
+	Ring from, to;
+
+	ASSERT_EQ(0, from.open());
+	ASSERT_EQ(0, to.open(variant->flags_of_to));
+	ASSERT_IDLE_WORKER(from);
+
+	const RingEnd end_of_to = to.end();
+	const int err = variant->deal(from, to);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_registration);
+	ASSERT_LE(0, err) TH_LOG("dealing: %s", strerror(-err));
+
+	Ring &first = variant->to_ends_first ? to : from;
+	Ring &last = variant->to_ends_first ? from : to;
+
+	first.close();
+	ASSERT_TRUE((variant->to_ends_first ? end_of_to : end).await());
+	ASSERT_EQ(1U, worker.serve(last, Class::bounded, 1)) dump_threads();
+	last.close();
+	ASSERT_WORKERS_EXIT(worker, variant->to_ends_first ? end : end_of_to);
+}
+
+TEST_HARNESS_MAIN

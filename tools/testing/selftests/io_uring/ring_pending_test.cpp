@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Whatever requests are pending at a ring's close, armed and waiting without a
+ * worker, the ring comes to its end, and its idle workers leave.  For programs
+ * that close a ring without cancelling first.  io_ring_exit_work() does that for
+ * them, by io_uring_try_cancel_requests(), until ctx->refs are gone.
+ */
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "promise.hpp"
+
+namespace {
+
+struct io_uring_sqe *next_sqe(Ring &ring)
+{
+	return io_uring_get_sqe(ring.get());
+}
+
+struct __kernel_timespec hour = { .tv_sec = 3600, .tv_nsec = 0 };
+
+} // namespace
+
+FIXTURE(pending) {};
+FIXTURE_SETUP(pending) {}
+FIXTURE_TEARDOWN(pending) {}
+
+FIXTURE_VARIANT(pending)
+{
+	/* Queues what will not complete by itself.  How many requests that is. */
+	unsigned (*queue)(Ring &ring, const Pipe &pipe);
+};
+
+FIXTURE_VARIANT_ADD(pending, poll)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		io_uring_prep_poll_add(next_sqe(ring), pipe.rd.get(), POLLIN);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, multishot_poll)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		io_uring_prep_poll_multishot(next_sqe(ring), pipe.rd.get(), POLLIN);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, read)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		static char byte;
+
+		io_uring_prep_read(next_sqe(ring), pipe.rd.get(), &byte, 1, 0);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, multishot_accept)
+{
+	.queue = [](Ring &ring, const Pipe &) {
+		const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		/* An abstract name of the kernel's choice. */
+		const struct sockaddr any = { .sa_family = AF_UNIX, .sa_data = {} };
+
+		bind(listener, &any, sizeof(any.sa_family));
+		listen(listener, 1);
+		io_uring_prep_multishot_accept(next_sqe(ring), listener, nullptr, nullptr, 0);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, timeout)
+{
+	.queue = [](Ring &ring, const Pipe &) {
+		io_uring_prep_timeout(next_sqe(ring), &hour, 0, 0);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, timeout_for_completions)
+{
+	.queue = [](Ring &ring, const Pipe &) {
+		io_uring_prep_timeout(next_sqe(ring), &hour, 4, 0);
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, link)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		struct io_uring_sqe *head = next_sqe(ring);
+
+		io_uring_prep_poll_add(head, pipe.rd.get(), POLLIN);
+		head->flags |= IOSQE_IO_LINK;
+		for (int i = 0; i < 2; i++) {
+			struct io_uring_sqe *next = next_sqe(ring);
+
+			io_uring_prep_nop(next);
+			next->flags |= IOSQE_ASYNC | (i == 0 ? IOSQE_IO_LINK : 0);
+		}
+		return 3U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, linked_timeout)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		struct io_uring_sqe *head = next_sqe(ring);
+
+		io_uring_prep_poll_add(head, pipe.rd.get(), POLLIN);
+		head->flags |= IOSQE_IO_LINK;
+		io_uring_prep_link_timeout(next_sqe(ring), &hour, 0);
+		return 2U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, drain)
+{
+	.queue = [](Ring &ring, const Pipe &pipe) {
+		io_uring_prep_poll_add(next_sqe(ring), pipe.rd.get(), POLLIN);
+
+		struct io_uring_sqe *last = next_sqe(ring);
+
+		io_uring_prep_nop(last);
+		last->flags |= IOSQE_IO_DRAIN | IOSQE_ASYNC;
+		return 2U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, futex)
+{
+	.queue = [](Ring &ring, const Pipe &) {
+		constexpr unsigned futex_wait = 51, size_u32 = 2;
+		static __u32 word;
+		struct io_uring_sqe *sqe = next_sqe(ring);
+
+		/* For a wake-up by any of the bits, as the word is 0. */
+		io_uring_prep_rw(futex_wait, sqe, size_u32, &word, 0, 0);
+		sqe->addr3 = ~0U;
+		return 1U;
+	}
+};
+FIXTURE_VARIANT_ADD(pending, poll_of_itself_by_epoll)
+{
+	.queue = [](Ring &ring, const Pipe &) {
+		const int epoll = epoll_create1(EPOLL_CLOEXEC);
+		struct epoll_event event = { .events = EPOLLIN, .data = {} };
+
+		epoll_ctl(epoll, EPOLL_CTL_ADD, ring.fd(), &event);
+		io_uring_prep_poll_add(next_sqe(ring), epoll, POLLIN);
+		return 1U;
+	}
+};
+
+TEST_F(pending, cancelled_by_the_end)
+{
+	Pipe pipe;
+	Ring ring;
+
+	ASSERT_EQ(0, pipe.open());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+
+	const int nr = static_cast<int>(variant->queue(ring, pipe));
+	struct io_uring_cqe *cqe;
+
+	ASSERT_EQ(nr, io_uring_submit(ring.get()));
+	if (io_uring_peek_cqe(ring.get(), &cqe) == 0) {
+		/* Each variant's opcode is known, or refused at once. */
+		if (cqe->res == -EINVAL)
+			SKIP(return, "%s", skip::no_request);
+		ASSERT_TRUE(false) TH_LOG("not pending, but: %s", strerror(-cqe->res));
+	}
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST_HARNESS_MAIN
