@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A pool is not inherited: a forked child starts with a ring and no worker, and
+ * has a pool of its own with its first request.  Parent and child then keep their
+ * workers until nobody has the ring, and each loses only its own as it ends.  For
+ * servers that fork after they set up rings.  copy_process() resets tsk->io_uring.
+ */
+#include <signal.h>
+
+#include "child.hpp"
+#include "promise.hpp"
+
+FIXTURE(shared) {};
+FIXTURE_SETUP(shared) {}
+FIXTURE_TEARDOWN(shared) {}
+
+FIXTURE_VARIANT(shared)
+{
+	/* How the child lets go of the ring. */
+	void (*let_go)(Ring &ring);
+};
+
+FIXTURE_VARIANT_ADD(shared, child_closes) { .let_go = [](Ring &ring) { ring.close(); } };
+FIXTURE_VARIANT_ADD(shared, child_exits) { .let_go = [](Ring &) { _exit(0); } };
+FIXTURE_VARIANT_ADD(shared, child_is_killed) { .let_go = [](Ring &) { raise(SIGKILL); } };
+FIXTURE_VARIANT_ADD(shared, child_execs) { .let_go = [](Ring &) { Child::become_another(); } };
+
+/* The parent closes first; what the child does then is the end for both. */
+TEST_F(shared, ring_ends_both_pools)
+{
+	Ring ring, other;
+	Child child;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers ours = Workers::now();
+
+	ASSERT_EQ(1U, ours.count()) dump_threads();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		self.step();
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
+		variant->let_go(ring);
+		self.step();
+		return 1;
+	}));
+	ASSERT_TRUE(child.await_step());
+	ASSERT_EQ(1, thread_count(child.pid())) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_TRUE(child.await_step());
+
+	const Workers theirs = Workers::now(child.pid());
+
+	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
+	ring.catch_up();
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+
+	/* The end of another ring shows that this one could have come to its own. */
+	ASSERT_EQ(0, other.open());
+	const RingEnd other_end = other.end();
+
+	ring.close();
+	other.close();
+	ASSERT_TRUE(other_end.await());
+	ASSERT_FALSE(end.over());
+	ASSERT_TRUE(ours.await_asleep()) dump_threads();
+	ASSERT_TRUE(theirs.await_asleep()) dump_threads(child.pid());
+
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_EXIT(theirs, end);
+	ASSERT_WORKERS_EXIT(ours, end);
+}
+
+/* The parent does not notice. */
+TEST(child_ends_its_own_pool)
+{
+	Child child;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers ours = Workers::now();
+
+	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
+		return 0;
+	}));
+	ASSERT_TRUE(child.await_step());
+
+	const Workers theirs = Workers::now(child.pid());
+
+	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_END(theirs);
+	ASSERT_EQ(0, child.await_end());
+	ring.catch_up();
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * With IORING_SETUP_SQPOLL a thread of its own, iou-sqp-<N>, submits a ring's
+ * requests, and so the pool behind them is that thread's.  Both end with the last
+ * ring that the thread serves, and not before.  For all who use SQPOLL and count
+ * threads: exit-on-idle is none of its affairs, as it has no tctx node.
+ * io_put_sq_data() stops the thread, which ends its pool as it exits.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <thread>
+
+#include "child.hpp"
+#include "promise.hpp"
+
+namespace {
+
+/* Its thread sleeps after @idle_ms without work; or it is that of the ring @wq_fd. */
+int open_sqpoll(Ring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1)
+{
+	struct io_uring_params p = {};
+
+	p.flags = IORING_SETUP_SQPOLL | flags;
+	p.sq_thread_idle = idle_ms;
+	p.wq_fd = static_cast<__u32>(wq_fd);
+	if (flags & IORING_SETUP_SQ_AFF)
+		p.sq_thread_cpu = static_cast<__u32>(sched_getcpu());
+	return ring.open(p);
+}
+
+} // namespace
+
+FIXTURE(sqpoll) {};
+FIXTURE_SETUP(sqpoll) {}
+FIXTURE_TEARDOWN(sqpoll) {}
+
+FIXTURE_VARIANT(sqpoll)
+{
+	unsigned flags = 0;
+	/* Whether it sleeps or polls as the ring is closed. */
+	unsigned idle_ms = 1;
+	/* Its workers are blocked in requests then. */
+	bool busy = false;
+};
+
+FIXTURE_VARIANT_ADD(sqpoll, asleep) { .idle_ms = 1 };
+FIXTURE_VARIANT_ADD(sqpoll, polling) { .idle_ms = 10'000 };
+FIXTURE_VARIANT_ADD(sqpoll, bound_to_cpu) { .flags = IORING_SETUP_SQ_AFF, .idle_ms = 1 };
+FIXTURE_VARIANT_ADD(sqpoll, workers_busy) { .idle_ms = 1, .busy = true };
+
+TEST_F(sqpoll, ring_ends_thread_and_pool)
+{
+	Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
+	Ring ring;
+
+	ASSERT_EQ(0, open_sqpoll(ring, variant->flags, variant->idle_ms));
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, bounded.submit(ring));
+	ASSERT_EQ(0, unbounded.submit(ring));
+
+	const Workers workers = Workers::await(4), thread = Workers::sqpoll();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, thread.count()) dump_threads();
+	ASSERT_LE(4U, workers.count()) dump_threads();
+	if (!variant->busy) {
+		ASSERT_EQ(0, bounded.release());
+		ASSERT_EQ(0, unbounded.release());
+		ASSERT_EQ(0, ring.reap(4)) dump_threads();
+	}
+	ring.close();
+	ASSERT_TRUE(end.await()) dump_threads();
+	ASSERT_WORKERS_END(workers);
+	ASSERT_WORKERS_END(thread);
+	ASSERT_EQ(1, thread_count()) dump_threads();
+}
+
+FIXTURE(attached) {};
+FIXTURE_SETUP(attached) {}
+FIXTURE_TEARDOWN(attached) {}
+
+FIXTURE_VARIANT(attached)
+{
+	/* The ring that the thread was made for; else the one that joined it. */
+	bool first_ends_first;
+};
+
+FIXTURE_VARIANT_ADD(attached, first_ends_first) { .first_ends_first = true };
+FIXTURE_VARIANT_ADD(attached, second_ends_first) { .first_ends_first = false };
+
+TEST_F(attached, last_ring_ends_thread_and_pool)
+{
+	Ring first, second;
+
+	ASSERT_EQ(0, open_sqpoll(first));
+	ASSERT_EQ(0, open_sqpoll(second, IORING_SETUP_ATTACH_WQ, 1, first.fd()));
+	ASSERT_EQ(0, serve(first, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now(), thread = Workers::sqpoll();
+
+	ASSERT_EQ(1U, thread.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+
+	Ring &goes = variant->first_ends_first ? first : second;
+	Ring &stays = variant->first_ends_first ? second : first;
+	const RingEnd early = goes.end(), late = stays.end();
+
+	goes.close();
+	ASSERT_TRUE(early.await());
+	ASSERT_EQ(8U, worker.serve(stays, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(1U, thread.alive()) dump_threads();
+
+	stays.close();
+	ASSERT_TRUE(late.await());
+	ASSERT_WORKERS_END(worker);
+	ASSERT_WORKERS_END(thread);
+	ASSERT_EQ(1, thread_count()) dump_threads();
+}
+
+FIXTURE(beside) {};
+FIXTURE_SETUP(beside) {}
+FIXTURE_TEARDOWN(beside) {}
+
+FIXTURE_VARIANT(beside)
+{
+	bool sqpoll_ends_first;
+};
+
+FIXTURE_VARIANT_ADD(beside, sqpoll_ends_first) { .sqpoll_ends_first = true };
+FIXTURE_VARIANT_ADD(beside, sqpoll_ends_last) { .sqpoll_ends_first = false };
+
+/* To its task it is a ring like others: with any left, the task's own pool stays. */
+TEST_F(beside, task_keeps_its_pool)
+{
+	Ring plain, sqpoll;
+
+	ASSERT_EQ(0, plain.open());
+	ASSERT_EQ(0, serve(plain, Class::bounded)) dump_threads();
+
+	const Workers ours = Workers::now();
+
+	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(0, open_sqpoll(sqpoll));
+	ASSERT_EQ(0, serve(sqpoll, Class::bounded)) dump_threads();
+
+	const Workers theirs = Workers::now().without(ours), thread = Workers::sqpoll();
+	const RingEnd plain_end = plain.end(), sqpoll_end = sqpoll.end();
+
+	ASSERT_EQ(1U, theirs.count()) dump_threads();
+	if (!variant->sqpoll_ends_first) {
+		plain.close();
+		ASSERT_TRUE(plain_end.await());
+		ASSERT_TRUE(ours.await_asleep()) dump_threads();
+		ASSERT_EQ(0, serve(sqpoll, Class::bounded)) dump_threads();
+		ASSERT_EQ(1U, theirs.alive()) dump_threads();
+	}
+
+	sqpoll.close();
+	ASSERT_TRUE(sqpoll_end.await());
+	ASSERT_WORKERS_END(theirs);
+	ASSERT_WORKERS_END(thread);
+	if (variant->sqpoll_ends_first) {
+		ASSERT_EQ(8U, ours.serve(plain, Class::bounded, 8)) dump_threads();
+		plain.close();
+	}
+	ASSERT_WORKERS_EXIT(ours, variant->sqpoll_ends_first ? plain_end : sqpoll_end);
+}
+
+/* The thread is the process', not that of the thread which made the ring. */
+TEST(outlives_its_maker)
+{
+	Ring ring;
+	int err = -1;
+
+	std::thread([&] {
+		err = open_sqpoll(ring);
+		if (!err)
+			err = serve(ring, Class::bounded);
+	}).join();
+	ASSERT_EQ(0, err);
+
+	const Workers worker = Workers::now(), thread = Workers::sqpoll();
+
+	ASSERT_EQ(1U, thread.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+
+	const RingEnd end = ring.end();
+
+	ring.close();
+	ASSERT_TRUE(end.await());
+	ASSERT_WORKERS_END(worker);
+	ASSERT_WORKERS_END(thread);
+}
+
+FIXTURE(process) {};
+FIXTURE_SETUP(process) {}
+FIXTURE_TEARDOWN(process) {}
+
+FIXTURE_VARIANT(process)
+{
+	void (*end)();
+	unsigned idle_ms = 1;
+};
+
+FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(0); } };
+FIXTURE_VARIANT_ADD(process, is_killed) { .end = [] { raise(SIGKILL); } };
+FIXTURE_VARIANT_ADD(process, is_killed_polling)
+{
+	.end = [] { raise(SIGKILL); },
+	.idle_ms = 10'000
+};
+FIXTURE_VARIANT_ADD(process, execs) { .end = [] { Child::become_another(); } };
+
+TEST_F(process, ends_thread_and_pool)
+{
+	Child child;
+
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		Work work(Class::unbounded, 2);
+		Ring ring;
+
+		if (open_sqpoll(ring, 0, variant->idle_ms) || serve(ring, Class::bounded) ||
+		    work.submit(ring))
+			return 1;
+		self.step();
+		variant->end();
+		return 1;
+	}));
+	ASSERT_TRUE(child.await_step());
+
+	const Workers workers = Workers::await(3, child.pid());
+	const Workers thread = Workers::sqpoll(child.pid());
+
+	ASSERT_EQ(3U, workers.count()) dump_threads(child.pid());
+	ASSERT_EQ(1U, thread.count()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_END(workers);
+	ASSERT_WORKERS_END(thread);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Workers leave by task work of their owner (io_tctx_exit_cb()), which may be
+ * stopped, or wait in vfork(2), as its ring is closed.  They leave all the same,
+ * as soon as it runs again.  For shells and debuggers that stop processes, and
+ * for programs whose threads start others.
+ */
+#include <semaphore>
+#include <signal.h>
+#include <sys/wait.h>
+#include <thread>
+
+#include "child.hpp"
+#include "promise.hpp"
+
+FIXTURE(stopped) {};
+FIXTURE_SETUP(stopped) {}
+FIXTURE_TEARDOWN(stopped) {}
+
+FIXTURE_VARIANT(stopped)
+{
+	/* Its own is the last close; else it stops before that. */
+	bool closes_last;
+};
+
+FIXTURE_VARIANT_ADD(stopped, before_close) { .closes_last = false };
+FIXTURE_VARIANT_ADD(stopped, after_close) { .closes_last = true };
+
+TEST_F(stopped, worker_leaves_after_sigcont)
+{
+	Child owner;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, owner.start([&](Child &self) {
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
+		ring.close();
+		raise(SIGSTOP);
+		self.step();
+		return 0;
+	}));
+	ASSERT_TRUE(owner.await_step());
+
+	const Workers worker = Workers::now(owner.pid());
+
+	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
+	if (variant->closes_last)
+		ring.close();
+	ASSERT_EQ(0, owner.go());
+	ASSERT_TRUE(WIFSTOPPED(owner.await_end(WUNTRACED)));
+	ring.close();
+	ASSERT_EQ(0, owner.signal(SIGCONT));
+	ASSERT_TRUE(owner.await_step());
+	ASSERT_WORKERS_EXIT(worker, end);
+	ASSERT_EQ(1, thread_count(owner.pid())) dump_threads(owner.pid());
+	ASSERT_EQ(0, owner.go());
+	ASSERT_EQ(0, owner.await_end());
+}
+
+FIXTURE(in_vfork) {};
+FIXTURE_SETUP(in_vfork) {}
+FIXTURE_TEARDOWN(in_vfork) {}
+
+FIXTURE_VARIANT(in_vfork)
+{
+	/* The child has copies of all descriptors. */
+	bool child_closes_ring;
+};
+
+FIXTURE_VARIANT_ADD(in_vfork, child_has_ring) { .child_closes_ring = false };
+FIXTURE_VARIANT_ADD(in_vfork, child_has_no_ring) { .child_closes_ring = true };
+
+TEST_F(in_vfork, worker_leaves_after_child)
+{
+	const bool closes = variant->child_closes_ring;
+	Pipe started, go;
+	Ring ring, other;
+	std::binary_semaphore ended(0);
+	char byte = 0;
+	int err = 0;
+
+	ASSERT_EQ(0, started.open());
+	ASSERT_EQ(0, go.open());
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	/* It is left alone when the test fails. */
+	std::thread([&] {
+		err = serve(ring, Class::bounded);
+
+		const pid_t child = vfork();
+
+		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (closes)
+				close(ring.fd());
+			if (write(started.wr.get(), &byte, 1) == 1)
+				read(go.rd.get(), &byte, 1);
+			_exit(0);
+		}
+		waitpid(child, nullptr, 0);
+		ended.release();
+		for (;;)
+			pause();
+	}).detach();
+	ASSERT_EQ(1, read(started.rd.get(), &byte, 1));
+	ASSERT_EQ(0, err) dump_threads();
+
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(0, other.open());
+	const RingEnd other_end = other.end();
+
+	/* What ends after it shows that this ring could have ended, too. */
+	ring.close();
+	other.close();
+	ASSERT_TRUE(other_end.await());
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+
+	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	ASSERT_TRUE(ended.try_acquire_for(limit::event));
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
+TEST_HARNESS_MAIN

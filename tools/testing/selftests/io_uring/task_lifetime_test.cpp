@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A pool ends with its task, at once and whatever its workers are doing, and
+ * with no other's: not that of another thread, of a parent or of a child.  For
+ * all whose processes exit, exec or are killed with io_uring in use.
+ * io_uring_cancel_generic() ends the pool, and waits for its workers.
+ */
+#include <semaphore>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "child.hpp"
+#include "peer.hpp"
+#include "promise.hpp"
+
+/* What the workers are at as their task ends. */
+FIXTURE(thread)
+{
+	Peer *peer;
+};
+
+FIXTURE_SETUP(thread)
+{
+	self->peer = new Peer;
+}
+
+FIXTURE_TEARDOWN(thread)
+{
+	delete self->peer;
+}
+
+FIXTURE_VARIANT(thread)
+{
+	/* Blocked in it as the thread ends; else idle. */
+	bool busy = false;
+	Class kind = Class::bounded;
+};
+
+FIXTURE_VARIANT_ADD(thread, idle) { .busy = false };
+FIXTURE_VARIANT_ADD(thread, busy_bounded) { .busy = true, .kind = Class::bounded };
+FIXTURE_VARIANT_ADD(thread, busy_unbounded) { .busy = true, .kind = Class::unbounded };
+
+/* The ring stays, as it is the process'; so does the pool of the other thread. */
+TEST_F(thread, ends_its_own_pool)
+{
+	Work work(variant->kind, 4);
+	Ring ring;
+	int err = -1;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers ours = Workers::now();
+
+	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_TRUE(self->peer->run([&] {
+		err = variant->busy ? work.submit(ring) : serve(ring, variant->kind);
+	}));
+	ASSERT_EQ(0, err);
+
+	const unsigned at_least = variant->busy ? 4 : 1;
+	const Workers theirs = Workers::await(1 + at_least).without(ours);
+
+	ASSERT_LE(at_least, theirs.count()) dump_threads();
+	ASSERT_TRUE(theirs.await_asleep()) dump_threads();
+
+	/* Its end waits for the workers, so don't wait for it to look at them. */
+	std::thread end_peer([peer = std::exchange(self->peer, nullptr)] { delete peer; });
+
+	ASSERT_WORKERS_END(theirs);
+	end_peer.join();
+	if (variant->busy) {
+		ASSERT_EQ(0, ring.discard(4)) TH_LOG("a request of the thread was lost");
+	}
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+	const RingEnd end = ring.end();
+
+	ring.close();
+	ASSERT_WORKERS_EXIT(ours, end);
+}
+
+FIXTURE(process) {};
+FIXTURE_SETUP(process) {}
+FIXTURE_TEARDOWN(process) {}
+
+FIXTURE_VARIANT(process)
+{
+	/* How it ends itself; or by a signal. */
+	void (*end)() = nullptr;
+	int signal = 0;
+	/* What waitpid(2) says then. */
+	int status = 0;
+};
+
+FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(3); }, .status = 3 << 8 };
+/* So does the leader, which stays as a zombie until the others have ended. */
+FIXTURE_VARIANT_ADD(process, exits_by_another_thread)
+{
+	.end = [] {
+		std::thread([] { _exit(3); }).detach();
+		syscall(SYS_exit, 0);
+	},
+	.status = 3 << 8
+};
+FIXTURE_VARIANT_ADD(process, killed) { .signal = SIGKILL, .status = SIGKILL };
+FIXTURE_VARIANT_ADD(process, terminated) { .signal = SIGTERM, .status = SIGTERM };
+/* A core is dumped once all threads have come together, workers too. */
+FIXTURE_VARIANT_ADD(process, dumping_core) { .signal = SIGSEGV, .status = SIGSEGV };
+FIXTURE_VARIANT_ADD(process, killed_while_stopped)
+{
+	.end = [] { raise(SIGSTOP); },
+	.signal = SIGKILL,
+	.status = SIGKILL
+};
+
+TEST_F(process, ends_its_pool)
+{
+	Child child;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	RingEnd end = ring.end();
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
+
+		for (Work *work : { &bounded, &unbounded })
+			if (work->submit(ring))
+				return 1;
+		self.step();
+		if (variant->end)
+			variant->end();
+		self.step();
+		return 1;
+	}));
+	ASSERT_TRUE(child.await_step());
+	ring.close();
+
+	const Workers workers = Workers::await(4, child.pid());
+
+	ASSERT_LE(4U, workers.count()) dump_threads(child.pid());
+	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
+	if (variant->end) {
+		ASSERT_EQ(0, child.go());
+	}
+	if (variant->end && variant->signal) {
+		ASSERT_TRUE(WIFSTOPPED(child.await_end(WUNTRACED)));
+	}
+	if (variant->signal) {
+		ASSERT_EQ(0, child.signal(variant->signal));
+	}
+	ASSERT_WORKERS_END(workers);
+	ASSERT_EQ(variant->status, child.await_end() & ~WCOREFLAG);
+	ASSERT_TRUE(end.await()) TH_LOG("the ring of a process that ended was not freed");
+}
+
+FIXTURE(exec) {};
+FIXTURE_SETUP(exec) {}
+FIXTURE_TEARDOWN(exec) {}
+
+FIXTURE_VARIANT(exec)
+{
+	/* The thread that does it. */
+	bool leader = true;
+	bool busy = false;
+};
+
+FIXTURE_VARIANT_ADD(exec, by_leader) { .leader = true };
+FIXTURE_VARIANT_ADD(exec, by_leader_with_busy_workers) { .leader = true, .busy = true };
+FIXTURE_VARIANT_ADD(exec, by_another_thread) { .leader = false };
+FIXTURE_VARIANT_ADD(exec, by_another_thread_with_busy_workers) { .leader = false, .busy = true };
+
+/* Both threads have workers, and the process ends up with one thread. */
+TEST_F(exec, leaves_one_thread)
+{
+	Child child;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	RingEnd end = ring.end();
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		Work ours(Class::bounded), theirs(Class::unbounded);
+		const auto use = [&](Work &work) {
+			return work.submit(ring) || (!variant->busy && work.release());
+		};
+		Peer peer;
+		int err = 0;
+
+		peer.run([&] { err = use(theirs); });
+		if (err || use(ours))
+			return 1;
+		self.step();
+		if (variant->leader)
+			Child::become_another();
+		else
+			peer.run([] { Child::become_another(); });
+		return 1;
+	}));
+	ASSERT_TRUE(child.await_step());
+	ring.close();
+
+	const Workers workers = Workers::await(2, child.pid());
+
+	ASSERT_EQ(2U, workers.count()) dump_threads(child.pid());
+	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_END(workers);
+	ASSERT_TRUE(end.await()) TH_LOG("the ring of a process that did execve(2) was not freed");
+
+	/* No step, but the end of its pipe, which closes after other threads are gone. */
+	ASSERT_FALSE(child.await_step());
+	ASSERT_EQ(1, thread_count(child.pid())) dump_threads(child.pid());
+	ASSERT_EQ(0U, Workers::now(child.pid()).count());
+}
+
+/* One that ends early stays as a zombie, but its workers do not. */
+TEST(leader_ends_its_own_pool)
+{
+	Child child;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		std::binary_semaphore served(0), alone(0);
+
+		/* Bounded work needs /proc/self/fd, which is the leader's. */
+		std::thread([&] {
+			if (serve(ring, Class::unbounded))
+				_exit(1);
+			served.release();
+			alone.acquire();
+			self.step();
+			if (serve(ring, Class::unbounded))
+				_exit(2);
+			self.step();
+			_exit(0);
+		}).detach();
+		served.acquire();
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
+		alone.release();
+		return static_cast<int>(syscall(SYS_exit, 0));
+	}));
+	ASSERT_TRUE(child.await_step());
+
+	const Workers both = Workers::now(child.pid());
+
+	ASSERT_EQ(2U, both.count()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_EQ(1U, both.await_count(1, Deadline(limit::prompt))) dump_threads(child.pid());
+	ASSERT_TRUE(child.await_step());
+
+	const Workers other = Workers::now(child.pid());
+
+	ASSERT_EQ(1U, other.count()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_TRUE(child.await_step());
+	ASSERT_TRUE(other.tids() == Workers::now(child.pid()).tids()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_END(other);
+	ASSERT_EQ(0, child.await_end());
+}
+
+TEST_HARNESS_MAIN
