@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Those who trip over a worker, as an assertion that tests share. */
+#ifndef OBSERVER_HPP
+#define OBSERVER_HPP
+
+#include <errno.h>
+#include <sys/wait.h>
+
+#include "promise.hpp"
+
+/* What @run() returns in a child, 0 to 255; -errno without a child, -1 if it died. */
+template <typename F>
+int in_child(F run)
+{
+	int status;
+	const pid_t child = fork();
+
+	if (child < 0)
+		return -errno;
+	if (child == 0)
+		_exit(run());
+	return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/*
+ * What @look() returns, an errno or a number: @disturbed while a worker is idle,
+ * which shows that it does look, and @relieved once the worker left with the last
+ * ring of its task.  With a disturbed look nothing must change.
+ */
+#define ASSERT_RELIEVED(disturbed, relieved, look)				\
+do {										\
+	Ring ring;								\
+	const int err = ring.open();						\
+										\
+	/* For this user, that is: main() has seen that it is there. */		\
+	if (err == -EPERM || err == -ENOMEM)					\
+		SKIP(return, "%s", skip::not_this_user);			\
+	ASSERT_EQ(0, err);							\
+	const RingEnd end = ring.end();						\
+										\
+	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();		\
+	const Workers worker = Workers::now();					\
+										\
+	ASSERT_EQ(1U, worker.count()) dump_threads();				\
+	ASSERT_EQ(disturbed, look()) dump_threads();				\
+	ring.close();								\
+	ASSERT_WORKERS_EXIT(worker, end);					\
+	ASSERT_EQ(relieved, look()) dump_threads();				\
+} while (0)
+
+#endif /* OBSERVER_HPP */

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * As observers_test, for observers that not every system has: keyrings, core files,
+ * procps.  A worker that stayed would keep keyctl_session_to_parent() from a shell
+ * that loads a library, and puzzle who debugs the process.
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <link.h>
+#include <linux/keyctl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "janitor.hpp"
+#include "observer.hpp"
+
+/* 0 if the child may give its parent, this process, a session keyring; else an errno. */
+static int join_session(bool give)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0)
+		return errno;
+	return give && syscall(SYS_keyctl, KEYCTL_SESSION_TO_PARENT) ? errno : 0;
+}
+
+TEST(child_gives_its_session_keyring)
+{
+	if (in_child([] { return join_session(false); }))
+		SKIP(return, "%s", skip::no_keyrings);
+	ASSERT_RELIEVED(EPERM, 0, [] { return in_child([] { return join_session(true); }); });
+}
+
+/* How many threads the core file @path tells of. */
+static int threads_in_core(const std::string &path)
+{
+	std::ifstream core(path, std::ios::binary);
+	ElfW(Ehdr) elf = {};
+	ElfW(Phdr) segment = {};
+	ElfW(Nhdr) note = {};
+	int threads = 0;
+
+	const auto read_at = [&](auto offset, auto &to) {
+		core.seekg(static_cast<std::streamoff>(offset));
+		return !!core.read(reinterpret_cast<char *>(&to), sizeof(to));
+	};
+	const auto padded = [](auto size) { return (size + 3UL) & ~3UL; };
+
+	/* The notes are of the first segment. */
+	read_at(0, elf);
+	read_at(elf.e_phoff, segment);
+	for (auto at = segment.p_offset; segment.p_type == PT_NOTE &&
+	     at < segment.p_offset + segment.p_filesz && read_at(at, note);
+	     at += sizeof(note) + padded(note.n_namesz) + padded(note.n_descsz))
+		threads += note.n_type == NT_PRSTATUS;
+	return threads;
+}
+
+enum class Use { no_ring, ring, closed_ring };
+
+/* Dumps core into the empty directory @dir, after a ring has been put to @use. */
+static void crash(const std::string &dir, Use use)
+{
+	struct rlimit core;
+	Ring ring;
+
+	getrlimit(RLIMIT_CORE, &core);
+	core.rlim_cur = core.rlim_max;
+	if (chdir(dir.c_str()) || setrlimit(RLIMIT_CORE, &core))
+		_exit(1);
+	if (use != Use::no_ring && (ring.open() || serve(ring, Class::unbounded)))
+		_exit(1);
+	if (use == Use::closed_ring) {
+		const Workers workers = Workers::now();
+		const RingEnd end = ring.end();
+
+		ring.close();
+		if (workers.await_exit(end).fate != Exit::gone)
+			_exit(1);
+	}
+	abort();
+}
+
+/* How many threads are in the core file of a child that used a ring so; -1 without one. */
+static int threads_of_crashed(const std::string &dir, Use use)
+{
+	int threads = -1;
+
+	in_child([&] {
+		crash(dir, use);
+		return 0;
+	});
+	for (const auto &file : std::filesystem::directory_iterator(dir)) {
+		threads = threads_in_core(file.path());
+		std::filesystem::remove(file.path());
+	}
+	return threads;
+}
+
+TEST(core_file_has_no_worker)
+{
+	char dir[] = "/tmp/io_uring_test.XXXXXX";
+	Janitor janitor;
+
+	if (!mkdtemp(dir))
+		SKIP(return, "%s", skip::no_core_file);
+	ASSERT_EQ(0, janitor.start([&] { return std::filesystem::remove_all(dir) > 0; }));
+	/* Not so by kernel.core_pattern, perhaps. */
+	if (threads_of_crashed(dir, Use::no_ring) != 1)
+		SKIP(return, "%s", skip::no_core_file);
+	ASSERT_EQ(2, threads_of_crashed(dir, Use::ring));
+	/* Whether a worker leaves is for this process to judge. */
+	ASSERT_RELIEVED(2, 1, thread_count);
+	ASSERT_EQ(1, threads_of_crashed(dir, Use::closed_ring));
+}
+
+/* How many threads of this process ps(1) lists, or -1. */
+static int threads_by_ps()
+{
+	const std::string command = "ps -T -o tid= -p " + std::to_string(getpid()) + " 2>/dev/null";
+	FILE *ps = popen(command.c_str(), "r");
+	int threads = 0;
+
+	if (!ps)
+		return -1;
+	for (int c; (c = getc(ps)) != EOF;)
+		threads += c == '\n';
+	return pclose(ps) ? -1 : threads;
+}
+
+TEST(ps_lists_no_worker)
+{
+	if (threads_by_ps() != 1)
+		SKIP(return, "%s", skip::no_procps);
+	ASSERT_RELIEVED(2, 1, threads_by_ps);
+}
+
+TEST_HARNESS_MAIN

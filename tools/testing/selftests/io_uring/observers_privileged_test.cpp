@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A process that has closed its last ring is charged for no worker, and none goes
+ * on with credentials that the process has dropped.  For daemons that change their
+ * user, and for who limits processes: a worker counts as one, from
+ * copy_process() to release_task().
+ */
+#include <algorithm>
+#include <errno.h>
+#include <fcntl.h>
+#include <fstream>
+#include <string>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "janitor.hpp"
+#include "observer.hpp"
+
+/* -errno, or 0 as a user who has no other process. */
+static int become_another_user()
+{
+	const uid_t uid = 0x7f000000U + static_cast<uid_t>(getpid());
+
+	if (setresuid(uid, uid, uid))
+		return -errno;
+	die_with_parent();
+	return 0;
+}
+
+static int try_fork()
+{
+	return in_child([] { return 0; });
+}
+
+TEST(rlimit_nproc_has_room_for_child)
+{
+	struct rlimit nproc;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	nproc.rlim_cur = 2;
+	if (become_another_user())
+		SKIP(return, "%s", skip::no_other_user);
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+	ASSERT_RELIEVED(-EAGAIN, 0, try_fork);
+}
+
+/* 0 if @text went into the file, else -errno. */
+static int put(const std::string &path, std::string_view text)
+{
+	const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+
+	return file && write(file.get(), text.data(), text.size()) > 0 ? 0 : -errno;
+}
+
+TEST(pids_max_has_room_for_child)
+{
+	const std::string name = "/io_uring_test." + std::to_string(getpid());
+	Janitor janitor;
+
+	/* Where the controller is: of cgroup 1, and of 2. */
+	for (const char *root : { "/sys/fs/cgroup/pids", "/sys/fs/cgroup" }) {
+		const std::string group = root + name;
+		const auto remove = [&] { return rmdir(group.c_str()) == 0 || errno == ENOENT; };
+
+		if (mkdir(group.c_str(), 0755))
+			continue;
+		ASSERT_EQ(0, janitor.start(remove));
+		if (put(group + "/pids.max", "2") || put(group + "/cgroup.procs", "0"))
+			continue;
+		ASSERT_RELIEVED(-EAGAIN, 0, try_fork);
+		return;
+	}
+	SKIP(return, "%s", skip::no_pids_cgroup);
+}
+
+/* How many threads of this process run as another user than we do. */
+static int strangers()
+{
+	return static_cast<int>(std::ranges::count_if(Workers::now().tids(), [](pid_t tid) {
+		std::ifstream status("/proc/self/task/" + std::to_string(tid) + "/status");
+		std::string word;
+		uid_t uid = getuid();
+
+		while (status >> word && word != "Uid:") {
+		}
+		status >> uid;
+		return uid != getuid();
+	}));
+}
+
+TEST(no_thread_runs_as_former_user)
+{
+	if (in_child([] { return -become_another_user(); }))
+		SKIP(return, "%s", skip::no_other_user);
+	ASSERT_RELIEVED(1, 0, [] { return become_another_user() ?: strangers(); });
+}
+
+TEST_HARNESS_MAIN

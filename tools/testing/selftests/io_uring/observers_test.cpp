@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Who looks at a process that has closed its last ring sees no worker, nor is
+ * kept from anything by one: system calls for single-threaded callers, counts of
+ * threads, and files that only the worker would still hold.  For all who use
+ * io_uring without knowing, in a library.  That io_wq_exit_start() and do_exit()
+ * of the worker leave nothing on the books of the thread group.
+ *
+ * Here are those that anybody has everywhere; see observers_optional_test,
+ * observers_privileged_test and namespaces_test for the others.
+ */
+#include <errno.h>
+#include <fstream>
+#include <poll.h>
+#include <sched.h>
+#include <string>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "observer.hpp"
+
+FIXTURE(observer) {};
+FIXTURE_SETUP(observer) {}
+FIXTURE_TEARDOWN(observer) {}
+
+FIXTURE_VARIANT(observer)
+{
+	int disturbed;
+	int relieved;
+	int (*look)();
+};
+
+/* Unsharing these changes nothing where nothing is shared (check_unshare_flags()). */
+FIXTURE_VARIANT_ADD(observer, unshare_thread)
+{
+	-EINVAL, 0, [] { return unshare(CLONE_THREAD) ? -errno : 0; }
+};
+FIXTURE_VARIANT_ADD(observer, unshare_sighand)
+{
+	-EINVAL, 0, [] { return unshare(CLONE_SIGHAND) ? -errno : 0; }
+};
+FIXTURE_VARIANT_ADD(observer, unshare_vm)
+{
+	-EINVAL, 0, [] { return unshare(CLONE_VM) ? -errno : 0; }
+};
+FIXTURE_VARIANT_ADD(observer, threads_in_status)
+{
+	2, 1, [] { return thread_count(); }
+};
+FIXTURE_VARIANT_ADD(observer, num_threads_in_stat)
+{
+	2, 1, [] {
+		constexpr int num_threads = 20; /* proc_pid_stat(5) */
+		std::ifstream stat("/proc/self/stat");
+		std::string field;
+
+		for (int i = 0; i < num_threads; i++)
+			stat >> field;
+		return atoi(field.c_str());
+	}
+};
+FIXTURE_VARIANT_ADD(observer, links_of_task_directory)
+{
+	4, 3, [] {
+		struct stat st;
+
+		return stat("/proc/self/task", &st) ? -errno : static_cast<int>(st.st_nlink);
+	}
+};
+
+TEST_F(observer, sees_no_worker)
+{
+	ASSERT_RELIEVED(variant->disturbed, variant->relieved, variant->look);
+}
+
+/*
+ * With unshare(CLONE_FILES), as close_range(CLOSE_RANGE_UNSHARE) does it, a worker
+ * stays behind with the table of old, and keeps open what is closed in the new one.
+ * The events that the reader of a pipe sees as the writer closes it so, or -errno.
+ */
+static int close_unshared()
+{
+	Pipe pipe;
+	struct pollfd reader = {};
+
+	if (const int err = pipe.open())
+		return err;
+	if (unshare(CLONE_FILES))
+		return -errno;
+	pipe.wr.close();
+	reader.fd = pipe.rd.get();
+	return poll(&reader, 1, 0) < 0 ? -errno : reader.revents;
+}
+
+TEST(closed_file_is_not_held)
+{
+	Ring ring;
+	int status;
+
+	/* As the worker holds even its ring so, both last until this child ends. */
+	const pid_t child = fork();
+
+	ASSERT_LE(0, child);
+	if (child == 0)
+		_exit(ring.open() || serve(ring, Class::unbounded) || close_unshared());
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status) TH_LOG("nothing is held while the worker is there");
+
+	ASSERT_EQ(0, ring.open());
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();
+	const Workers worker = Workers::now();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+	ASSERT_EQ(POLLHUP, close_unshared()) dump_threads();
+}
+
+TEST_HARNESS_MAIN
