@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* CRIU, run so that it can neither hang nor leave anything behind. */
+#ifndef CRIU_HPP
+#define CRIU_HPP
+
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+#include "fd.hpp"
+
+/*
+ * Takes this program, run with @argv, into PID and mount namespaces of its own,
+ * as unshare -pfm --kill-child --mount-proc does.  Whatever is stopped, traced or
+ * restored ends with the namespace, the namespace with its first process, and that
+ * with its parent.  In there, PIDs are free to be restored.
+ * Returns in there only: 0; or elsewhere, -errno.
+ */
+int enter_own_namespaces(char **argv);
+
+/* Whether there is a command criu, or what CRIU in the environment names. */
+bool criu_installed();
+
+/* A checkpoint of one process tree; its images are gone with this process. */
+class Checkpoint {
+public:
+	/* 0, or -errno. */
+	int open();
+	/*
+	 * As criu(8) does, and with its status; or -ETIME if it had to be killed
+	 * after limit::criu, which lets go of @pid.
+	 */
+	int dump(pid_t pid, bool leave_running = false);
+	/* The process is a child of this one again, and has the PID of old. */
+	int restore();
+	/* Prints what CRIU complained about as "# " lines. */
+	void explain() const;
+
+private:
+	int run(std::vector<std::string> args);
+
+	Fd images;
+};
+
+#endif /* CRIU_HPP */
