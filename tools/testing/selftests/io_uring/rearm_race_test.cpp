@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * No request is stranded: work that comes while an idle worker is on its way out
+ * is done, by it or by another.  For every program that closes its only ring and
+ * goes on with another.  A worker has to look at the work list once more when it
+ * is off the books that io_wq_enqueue() goes by (io_worker_retire()).
+ */
+#include <sys/epoll.h>
+
+#include "harness.hpp"
+#include "peer.hpp"
+#include "race.hpp"
+
+static void explain(struct __test_metadata *_metadata, const Moment &moment, Chore &chore,
+		    Ring &ring, Fate fate)
+{
+	TH_LOG("%s, %s", describe(fate), moment.describe().c_str());
+	dump_threads();
+	if (fate != Fate::lost)
+		return;
+	TH_LOG("another request %s", chore.submit(ring) == 0 && await_done(ring, 2) == Fate::done ?
+		"gets this one done, too" : "does not help");
+	TH_LOG("v7.3.2 cures this: see io_worker_retire() in io_uring/io-wq.c");
+}
+
+#define ASSERT_DONE(ring, nr)						\
+do {										\
+	const Fate fate = await_done(ring, nr);					\
+										\
+	ASSERT_EQ(Fate::done, fate) explain(_metadata, moment, chore, ring, fate);	\
+} while (0)
+
+FIXTURE(new_work) {};
+FIXTURE_SETUP(new_work) {}
+FIXTURE_TEARDOWN(new_work) {}
+
+FIXTURE_VARIANT(new_work)
+{
+	Punt punt = Punt::concurrent;
+};
+
+FIXTURE_VARIANT_ADD(new_work, concurrent) { .punt = Punt::concurrent };
+FIXTURE_VARIANT_ADD(new_work, natural) { .punt = Punt::natural };
+
+TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
+{
+	const Fd nothing(epoll_create1(EPOLL_CLOEXEC));
+	Chore chore(variant->punt);
+	unsigned one_worker[2] = { 1, 1 };
+	Ring ring, next;
+	Peer peer;
+	int err = 0;
+
+	/* So that no other takes over what is left behind. */
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	Moment moment(ring);
+
+	TH_LOG("%s", moment.method().c_str());
+	while (moment.next()) {
+		struct epoll_event event;
+
+		ASSERT_EQ(0, chore.submit(ring));
+		ASSERT_DONE(ring, 1);
+		const Workers worker = Workers::await_idle();
+
+		ASSERT_EQ(1U, worker.count()) dump_threads();
+		ASSERT_TRUE(worker.asleep()) dump_threads();
+		moment.arm(worker);
+
+		/* Made elsewhere, the ring is new to this task only as it submits. */
+		ASSERT_TRUE(peer.run([&] { err = next.open(); }));
+		ASSERT_EQ(0, err);
+		ring.close();
+		/* Interrupted by the task work that tells the worker to leave. */
+		epoll_wait(nothing.get(), &event, 1, 500);
+		moment.await(worker);
+		ASSERT_EQ(0, chore.submit(next));
+		ASSERT_DONE(next, 1);
+		/* If there is another by now, the one that was leaving goes on. */
+		const Workers both = Workers::now();
+
+		ASSERT_FALSE(both.count() > 1 && both.await_count(1, Deadline(limit::grace)) > 1 &&
+			     both.asleep())
+		{
+			TH_LOG("a worker stayed beyond the limit, %s", moment.describe().c_str());
+			dump_threads();
+		}
+		std::swap(ring, next);
+	}
+	TH_LOG("%s", moment.tried().c_str());
+}
+
+TEST_HARNESS_MAIN
