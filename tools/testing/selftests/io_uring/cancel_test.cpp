@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A request that waits in io-wq can be cancelled, wherever it waits, and nothing is
+ * left of it then.  Writes to one file are hashed: a worker takes all that are
+ * queued off the list at once, and the pool remembers the last of them for the next
+ * one to follow.  For all who cancel I/O, and go on with the same file.
+ * io_wq_worker_cancel() has to look at what a worker has yet to start, and
+ * io_wq_remove_pending() must not remember a request that is no write.
+ */
+#include <array>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "harness.hpp"
+#include "workers.hpp"
+
+namespace {
+
+Fd memory_file()
+{
+	return Fd(memfd_create("cancel_test", MFD_CLOEXEC));
+}
+
+/* Queues a write of @len bytes, and names it, by a number that class Work does not use. */
+void queue_write(Ring &ring, const Fd &file, const void *data, unsigned len, __u64 name)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_write(sqe, file.get(), data, len, 0);
+	sqe->user_data = name;
+}
+
+/* What a request for the cancellation of @name finds: 0, -EALREADY, -ENOENT, ... */
+int cancel(Ring &ring, __u64 name)
+{
+	constexpr __u64 cancellation = ~0ULL;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	/* Not io_uring_prep_cancel64(), which came with liburing 2.2. */
+	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
+	sqe->addr = name;
+	sqe->user_data = cancellation;
+	if (io_uring_submit(ring.get()) != 1)
+		return -EIO;
+	io_uring_for_each_cqe(ring.get(), head, cqe) {
+		if (cqe->user_data == cancellation)
+			return cqe->res;
+	}
+	return -ENODATA;
+}
+
+/* The result of @name if it is among the completions so far, else -EINPROGRESS. */
+int result(Ring &ring, __u64 name)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(ring.get(), head, cqe) {
+		if (cqe->user_data == name)
+			return cqe->res;
+	}
+	return -EINPROGRESS;
+}
+
+off_t size(const Fd &file)
+{
+	struct stat st = {};
+
+	return fstat(file.get(), &st) ? -1 : st.st_size;
+}
+
+/* One worker of each class, blocked until it is released. */
+int occupy(Ring &ring, Work &work)
+{
+	unsigned one_worker[2] = { 1, 1 };
+
+	if (const int err = io_uring_register_iowq_max_workers(ring.get(), one_worker))
+		return err;
+	return work.submit(ring);
+}
+
+} // namespace
+
+/*
+ * Of three writes, the first is so long that the last is cancelled in the meantime.
+ * That a part of the first is in the file says that the worker has taken them all;
+ * that it is not done, that the last was yet to start.
+ */
+TEST(write_not_started)
+{
+	enum : __u64 { first = 100, second, last };
+	constexpr unsigned megabytes = 64 << 20;
+	const void *const zeroes =
+		mmap(nullptr, megabytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned missed = 0;
+
+	ASSERT_NE(MAP_FAILED, zeroes);
+	for (int tries = 0; tries < 20; tries++) {
+		const Fd file = memory_file();
+		const Deadline deadline(limit::event);
+		Work work(Class::bounded);
+		Ring ring;
+
+		ASSERT_EQ(0, ring.open());
+		ASSERT_EQ(0, occupy(ring, work));
+		ASSERT_TRUE(file);
+		queue_write(ring, file, zeroes, megabytes, first);
+		queue_write(ring, file, "", 1, second);
+		queue_write(ring, file, "", 1, last);
+		ASSERT_EQ(3, io_uring_submit(ring.get()));
+		ASSERT_EQ(0, size(file)) TH_LOG("a write did not wait for the worker");
+		ASSERT_EQ(0, work.release());
+		/* No event tells of it. */
+		while (!size(file) && !deadline.over()) {
+		}
+		ASSERT_LT(0, size(file)) dump_threads();
+
+		const int found = cancel(ring, last);
+
+		if (result(ring, first) != -EINPROGRESS) {
+			missed++;
+			continue;
+		}
+		ASSERT_EQ(-EALREADY, found)
+		{
+			TH_LOG("to cancel a write that a worker has yet to start: %s",
+			       strerror(-found));
+			TH_LOG("v7.3.4 cures this: see io_wq_worker_cancel() in io_uring/io-wq.c");
+		}
+		/* All but the cancellation, whose completion is there. */
+		while (io_uring_cq_ready(ring.get()) < 5 && !deadline.over())
+			deadline.back_off();
+		ASSERT_EQ(static_cast<int>(megabytes), result(ring, first));
+		ASSERT_EQ(1, result(ring, second));
+		ASSERT_EQ(-ECANCELED, result(ring, last))
+			TH_LOG("a write was done in spite of its cancellation");
+		return;
+	}
+	TH_LOG("in %u tries the worker was too quick: this proves nothing", missed);
+}
+
+/*
+ * A write is cancelled that is queued behind a request which is none.  If the pool
+ * remembers that one, a later write follows it into nowhere.  It did so for one hash
+ * in 64, so that there are many files, more than may be open: they stay mapped, for
+ * the next ones to be elsewhere in the kernel's memory.  The ring stays, as what
+ * the pool remembers is of its memory: without it, others' would be corrupted.
+ */
+TEST(next_write_to_same_file)
+{
+	std::array<Fd, 192> files;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	for (int batch = 0; batch < 3; batch++) {
+		Work work(Class::bounded), behind(Class::bounded);
+
+		ASSERT_EQ(0, occupy(ring, work));
+		ASSERT_EQ(0, behind.submit(ring));
+		for (Fd &file : files) {
+			const auto name = static_cast<__u64>(&file - files.data()) + 100;
+
+			file = memory_file();
+			ASSERT_TRUE(file) TH_LOG("memfd_create: %s", strerror(errno));
+			mmap(nullptr, 1, PROT_READ, MAP_SHARED, file.get(), 0);
+			queue_write(ring, file, "", 1, name);
+			ASSERT_EQ(1, io_uring_submit(ring.get()));
+			ASSERT_EQ(0, cancel(ring, name)) TH_LOG("file %llu", name - 100);
+			ASSERT_EQ(-ECANCELED, result(ring, name)) TH_LOG("file %llu", name - 100);
+			io_uring_cq_advance(ring.get(), io_uring_cq_ready(ring.get()));
+		}
+		ASSERT_EQ(0, work.release());
+		ASSERT_EQ(0, behind.release());
+		ASSERT_EQ(0, ring.reap(2)) dump_threads();
+
+		for (const Fd &file : files) {
+			queue_write(ring, file, "", 1, 0);
+			ASSERT_EQ(1, io_uring_submit(ring.get()));
+			ASSERT_EQ(0, ring.reap(1, 1))
+			{
+				TH_LOG("a write is lost after another to its file was cancelled");
+				TH_LOG("v7.1 cures this: see io_wq_remove_pending() in io_uring/io-wq.c");
+				dump_threads();
+			}
+		}
+	}
+}
+
+/* The next one follows what is left then, and not what came between. */
+TEST(last_of_two_writes)
+{
+	enum : __u64 { first = 100, last, next };
+	const Fd file = memory_file();
+	const Deadline deadline(limit::event);
+	Work work(Class::bounded), between(Class::bounded);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, occupy(ring, work));
+	ASSERT_TRUE(file);
+	queue_write(ring, file, "", 1, first);
+	queue_write(ring, file, "", 1, last);
+	ASSERT_EQ(2, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, cancel(ring, last));
+	ASSERT_EQ(0, between.submit(ring));
+	queue_write(ring, file, "", 1, next);
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, work.release());
+	/* All of these, the first work and the cancellation. */
+	while (io_uring_cq_ready(ring.get()) < 5 && !deadline.over())
+		deadline.back_off();
+	ASSERT_EQ(1, result(ring, first)) dump_threads();
+	ASSERT_EQ(-ECANCELED, result(ring, last));
+	ASSERT_EQ(1, result(ring, next))
+	{
+		TH_LOG("a write does not follow those to its file, after one was cancelled");
+		dump_threads();
+	}
+	ASSERT_EQ(0, between.release());
+	while (io_uring_cq_ready(ring.get()) < 6 && !deadline.over())
+		deadline.back_off();
+	ASSERT_EQ(6U, io_uring_cq_ready(ring.get())) dump_threads();
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The limits of IORING_REGISTER_IOWQ_MAX_WORKERS hold for threads that come to the
+ * ring while they are set, and after a worker has left whose request for another
+ * worker was still to be met; and where RLIMIT_NPROC leaves no room for a worker,
+ * requests end all the same.  For who bounds the threads of a service.
+ * __io_uring_add_tctx_node() passes limits on; io_worker_cancel_cb() must give back
+ * no slot that was not taken, and io_should_retry_thread() tries three times more.
+ */
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <memory>
+#include <sys/resource.h>
+#include <thread>
+
+#include "peer.hpp"
+#include "promise.hpp"
+
+/*
+ * As many requests as would take thrice the workers, and one for which none is free.
+ * @keeper is the kernel's function to see if there are more.
+ */
+#define ASSERT_LIMITED(nr, ring, submit, keeper)				\
+do {										\
+	Work many(Class::bounded, 3 * (nr)), late(Class::bounded);		\
+										\
+	ASSERT_EQ(0, submit(many));						\
+	const Workers seen = Workers::await(nr);				\
+										\
+	ASSERT_EQ(nr, seen.count())						\
+	{									\
+		TH_LOG("the limit is %u workers: see %s", nr, keeper);		\
+		dump_threads();							\
+	}									\
+	ASSERT_TRUE(seen.await_asleep()) dump_threads();			\
+	ASSERT_EQ(0, submit(late));						\
+	ASSERT_EQ(nr, Workers::now().count())					\
+	{									\
+		TH_LOG("the limit is %u workers: see %s", nr, keeper);		\
+		dump_threads();							\
+	}									\
+	ASSERT_EQ(0, many.release());						\
+	ASSERT_EQ(0, late.release());						\
+	ASSERT_EQ(0, (ring).reap(3 * (nr) + 1)) dump_threads();			\
+} while (0)
+
+constexpr unsigned limit_of_two = 2;
+
+static int set_limits(Ring &ring)
+{
+	unsigned limits[2] = { limit_of_two, limit_of_two };
+
+	return io_uring_register_iowq_max_workers(ring.get(), limits);
+}
+
+TEST(set_while_threads_come)
+{
+	std::atomic<bool> stop = false;
+	std::atomic<int> failed = 0;
+	std::array<std::thread, 2> setters;
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, set_limits(ring));
+	for (std::thread &setter : setters)
+		setter = std::thread([&] {
+			while (!stop && !failed)
+				failed = set_limits(ring);
+		});
+	for (int i = 0; i < 20; i++) {
+		auto peer = std::make_unique<Peer>();
+		const auto submit = [&](Work &work) {
+			int err = -ETIME;
+
+			peer->run([&] { err = work.submit(ring); });
+			return err;
+		};
+
+		ASSERT_LIMITED(limit_of_two, ring, submit, "__io_uring_add_tctx_node()");
+
+		const Workers workers = Workers::now();
+
+		/* Its end waits for them, so don't wait for it to look at that. */
+		std::thread end_peer([&] { peer.reset(); });
+
+		ASSERT_WORKERS_END(workers);
+		end_peer.join();
+	}
+	ASSERT_EQ(0, failed.load());
+	stop = true;
+	for (std::thread &setter : setters)
+		setter.join();
+}
+
+/*
+ * The owner waits in vfork(2), so that it can make no worker when the first one
+ * blocks, with a request queued that others would have to do.  When that is over, the
+ * first one is idle beside the second, and may leave after 5 s.
+ */
+TEST(creation_pending_as_worker_leaves)
+{
+	/* Up to half a second late, as the kernel rounds. */
+	constexpr milliseconds idle_timeout{5'600};
+	Work first(Class::bounded), second(Class::bounded);
+	Work next(Class::bounded), last(Class::bounded);
+	Pipe started, go;
+	auto peer = std::make_unique<Peer>();
+	Ring ring;
+	char byte = 0;
+	int err = -1;
+	const auto submit = [&](Work &work) {
+		int err = -ETIME;
+
+		peer->run([&] { err = work.submit(ring); });
+		return err;
+	};
+
+	ASSERT_EQ(0, started.open());
+	ASSERT_EQ(0, go.open());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, set_limits(ring));
+	for (Work *work : { &first, &second, &next, &last }) {
+		ASSERT_EQ(0, submit(*work));
+	}
+
+	const Workers both = Workers::await(limit_of_two);
+
+	ASSERT_EQ(limit_of_two, both.count()) dump_threads();
+	ASSERT_TRUE(both.await_asleep()) dump_threads();
+
+	std::thread owner_waits([&] {
+		peer->run([&] {
+			const pid_t child = vfork();
+
+			if (child == 0) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				if (write(started.wr.get(), &byte, 1) == 1)
+					read(go.rd.get(), &byte, 1);
+				_exit(0);
+			}
+			err = waitpid(child, nullptr, 0) == child ? 0 : -errno;
+		});
+	});
+	ASSERT_EQ(1, read(started.rd.get(), &byte, 1));
+
+	/* The next one is for the first worker, which blocks in it with the last queued. */
+	ASSERT_EQ(0, first.release());
+	ASSERT_EQ(0, ring.reap(1));
+	ASSERT_TRUE(both.await_asleep()) dump_threads();
+	for (Work *work : { &next, &last }) {
+		ASSERT_EQ(0, work->release());
+		ASSERT_EQ(0, ring.reap(1)) dump_threads();
+	}
+	if (both.await_count(1, Deadline(idle_timeout)) == 1)
+		TH_LOG("the worker left");
+	ASSERT_EQ(0, second.release());
+	ASSERT_EQ(0, ring.reap(1)) dump_threads();
+
+	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	owner_waits.join();
+	ASSERT_EQ(0, err);
+	for (int i = 0; i < 2; i++)
+		ASSERT_LIMITED(limit_of_two, ring, submit,
+			       "io_worker_cancel_cb(), mended in v7.2.1 and 6.18.47");
+}
+
+/* Limits, unlike forks, for root as well. */
+TEST(no_higher_than_rlimit_nproc)
+{
+	unsigned limits[2] = { 1000, 1000 }, seen[2] = {};
+	struct rlimit nproc;
+	Ring ring;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	nproc.rlim_cur = std::min<rlim_t>(100, nproc.rlim_max);
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	/* Zeroes ask. */
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), seen));
+	ASSERT_EQ(nproc.rlim_cur, seen[0]);
+	ASSERT_EQ(nproc.rlim_cur, seen[1]);
+}
+
+/* RLIMIT_NPROC never binds root.  A null pointer, or why we cannot be another user. */
+static const char *become_bound()
+{
+	constexpr uid_t nobody = 65534;
+
+	if (geteuid())
+		return nullptr;
+	if (setresuid(nobody, nobody, nobody))
+		return skip::no_other_user;
+	die_with_parent();
+	/* Else /proc/self is root's. */
+	prctl(PR_SET_DUMPABLE, 1);
+	return nullptr;
+}
+
+/* False if the limit does not bind us. */
+static bool forbid_threads(const struct rlimit &nproc)
+{
+	const struct rlimit none = { .rlim_cur = 0, .rlim_max = nproc.rlim_max };
+
+	setrlimit(RLIMIT_NPROC, &none);
+	const pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	if (child > 0)
+		waitpid(child, nullptr, 0);
+	return child < 0;
+}
+
+FIXTURE(without_threads) {};
+FIXTURE_SETUP(without_threads) {}
+FIXTURE_TEARDOWN(without_threads) {}
+
+FIXTURE_VARIANT(without_threads)
+{
+	/* Before the kernel gives up trying, which takes 30 ms. */
+	bool only_at_first = false;
+};
+
+FIXTURE_VARIANT_ADD(without_threads, for_good) {};
+FIXTURE_VARIANT_ADD(without_threads, at_first) { .only_at_first = true };
+
+/*
+ * Before exit-on-idle the old worker took the request.  Without one, and with none
+ * to be had, waiting for it would be for ever.
+ */
+TEST_F(without_threads, request_ends)
+{
+	Work work(Class::bounded);
+	struct rlimit nproc;
+	Ring ring;
+
+	if (const char *why = become_bound())
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	const Workers old = Workers::now();
+	const RingEnd end = ring.end();
+
+	ring.close();
+	ASSERT_WORKERS_EXIT(old, end);
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	if (!forbid_threads(nproc))
+		SKIP(return, "%s", skip::no_nproc_limit);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, work.submit(ring));
+	if (variant->only_at_first) {
+		ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+		ASSERT_EQ(1U, Workers::await(1).count()) dump_threads();
+		ASSERT_EQ(0, work.release());
+		ASSERT_EQ(0, ring.reap(1)) dump_threads();
+		return;
+	}
+	ASSERT_EQ(0, ring.reap(1, -ECANCELED)) dump_threads();
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A task ends at once, whatever is queued or linked behind the request that its
+ * workers are blocked in: each is told but once to come to an end, and must not block
+ * in the next request after that.  For programs that end threads, exit or execute
+ * others with I/O under way.  io_worker_handle_work() has to tell itself of the end
+ * with every request (CVE-2026-99228), and to keep links where io_wq_cancel_cb()
+ * finds them (CVE-2026-99255).
+ */
+#include <memory>
+#include <poll.h>
+#include <signal.h>
+#include <thread>
+
+#include "child.hpp"
+#include "peer.hpp"
+#include "promise.hpp"
+
+FIXTURE(thread) {};
+FIXTURE_SETUP(thread) {}
+FIXTURE_TEARDOWN(thread) {}
+
+FIXTURE_VARIANT(thread)
+{
+	Class kind = Class::bounded;
+	/* To be done one after the other, even if one fails (IOSQE_IO_HARDLINK). */
+	unsigned flags = 0;
+};
+
+FIXTURE_VARIANT_ADD(thread, with_bounded_queued) { .kind = Class::bounded };
+FIXTURE_VARIANT_ADD(thread, with_bounded_linked)
+{
+	.kind = Class::bounded,
+	.flags = IOSQE_IO_HARDLINK
+};
+FIXTURE_VARIANT_ADD(thread, with_unbounded_queued) { .kind = Class::unbounded };
+FIXTURE_VARIANT_ADD(thread, with_unbounded_linked)
+{
+	.kind = Class::unbounded,
+	.flags = IOSQE_IO_HARDLINK
+};
+
+constexpr unsigned requests = 4;
+
+/* Has the one worker that there may be block in the first of them. */
+static int submit(Ring &ring, Work &work)
+{
+	unsigned one_worker[2] = { 1, 1 };
+	const int err = io_uring_register_iowq_max_workers(ring.get(), one_worker);
+
+	return err ? err : work.submit(ring);
+}
+
+#define ASSERT_ENDS(worker, work)						\
+do {										\
+	const Exit seen = (worker).await_exit();				\
+										\
+	ASSERT_EQ(Exit::gone, seen.fate)					\
+	{									\
+		TH_LOG("%s: it is still there after %.3f ms", describe(seen.fate), \
+		       seen.spent.count() / 1e3);				\
+		TH_LOG("v7.3.2 cures this: see io_worker_handle_work() in io_uring/io-wq.c"); \
+		dump_threads();							\
+		/* So that the task does end. */				\
+		(work).release();						\
+	}									\
+} while (0)
+
+/* The process goes on: nothing but its pool's end tells the worker. */
+TEST_F(thread, is_not_kept)
+{
+	auto peer = std::make_unique<Peer>();
+	Work work(variant->kind, requests, variant->flags);
+	Ring ring;
+	int err = -1;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_TRUE(peer->run([&] { err = submit(ring, work); }));
+	ASSERT_EQ(0, err);
+
+	const Workers worker = Workers::await(1);
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+
+	/* Its end waits for the worker, so don't wait for it to look at that. */
+	std::thread end_peer([&] { peer.reset(); });
+
+	ASSERT_ENDS(worker, work);
+	end_peer.join();
+	ASSERT_EQ(0, ring.discard(requests)) TH_LOG("a request of the thread was lost");
+}
+
+FIXTURE(process) {};
+FIXTURE_SETUP(process) {}
+FIXTURE_TEARDOWN(process) {}
+
+FIXTURE_VARIANT(process)
+{
+	bool execs = false;
+	unsigned flags = 0;
+};
+
+FIXTURE_VARIANT_ADD(process, exits_with_queue) { .execs = false };
+FIXTURE_VARIANT_ADD(process, exits_with_links) { .execs = false, .flags = IOSQE_IO_HARDLINK };
+FIXTURE_VARIANT_ADD(process, execs_with_queue) { .execs = true };
+FIXTURE_VARIANT_ADD(process, execs_with_links) { .execs = true, .flags = IOSQE_IO_HARDLINK };
+
+TEST_F(process, is_not_kept)
+{
+	Work work(Class::bounded, requests, variant->flags);
+	Child child;
+
+	ASSERT_EQ(0, work.open());
+	ASSERT_EQ(0, child.start([&](Child &self) {
+		Ring ring;
+
+		if (ring.open() || submit(ring, work))
+			return 1;
+		self.step();
+		return variant->execs ? Child::become_another() : 0;
+	}));
+	ASSERT_TRUE(child.await_step());
+
+	const Workers worker = Workers::await(1, child.pid());
+
+	ASSERT_EQ(1U, worker.count()) dump_threads(child.pid());
+	ASSERT_TRUE(worker.await_asleep()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.go());
+	ASSERT_ENDS(worker, work);
+	if (!variant->execs) {
+		ASSERT_EQ(0, child.await_end());
+	}
+}
+
+/*
+ * The owner waits in vfork(2) for a child, so that it can make no worker when the one
+ * that it has blocks with a request queued.  It must not do so as it is killed, either.
+ */
+TEST(creation_pending_as_process_is_killed)
+{
+	Work first(Class::bounded), next(Class::bounded, 2);
+	Child owner;
+
+	ASSERT_EQ(0, first.open());
+	ASSERT_EQ(0, next.open());
+	ASSERT_EQ(0, owner.start([&](Child &self) {
+		Ring ring;
+
+		if (ring.open() || submit(ring, first) || next.submit(ring))
+			return 1;
+		if (vfork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			self.step();
+			/* Shares the memory, and sees that the worker goes on. */
+			while (!io_uring_cq_ready(ring.get()))
+				poll(nullptr, 0, 1);
+			self.step();
+			_exit(1);
+		}
+		return 1;
+	}));
+	ASSERT_TRUE(owner.await_step());
+
+	const Workers worker = Workers::await(1, owner.pid());
+
+	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
+	ASSERT_EQ(0, first.release());
+	ASSERT_EQ(0, owner.go());
+	ASSERT_TRUE(owner.await_step()) dump_threads(owner.pid());
+	ASSERT_TRUE(worker.await_asleep()) dump_threads(owner.pid());
+	ASSERT_EQ(0, owner.signal(SIGKILL));
+	ASSERT_ENDS(worker, next);
+	ASSERT_EQ(SIGKILL, owner.await_end());
+}
+
+TEST_HARNESS_MAIN
