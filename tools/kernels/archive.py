@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Single files out of the distribution's packages, kept in the user's cache."""
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "io_uring-selftest"
+KEPT = CACHE / "kernels"
+ARCHIVE = Path(__file__).resolve().parents[1] / "archive/archive"
+
+
+class BadInput(Exception):
+    """What was asked for cannot be had; one line says why."""
+
+
+def offers(pattern: str, arch: str) -> list:
+    """The (package, version) whose names match, oldest first."""
+    listing = subprocess.run([ARCHIVE, "-a", arch, "list", pattern], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if listing.returncode:
+        raise BadInput(f"cannot look up {pattern} in the archive for {arch}: "
+                       + listing.stderr.strip().rpartition("\n")[2])
+    return [tuple(line.split()) for line in listing.stdout.splitlines()]
+
+
+def kept(package: str, arch: str) -> Path:
+    """Where cached() has the file of a package=version."""
+    return KEPT / f"{package.replace('=', '_')}_{arch}"
+
+
+def cached(package: str, arch: str, *members: str) -> Path:
+    """The one file of a package=version that matches; apt has checked its signature."""
+    path = kept(package, arch)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with open(KEPT / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path
+        # If it is interrupted, apt goes on with what it finds there.
+        scratch = KEPT / "partial" / path.name
+        scratch.mkdir(parents=True, exist_ok=True)
+        got = subprocess.run([ARCHIVE, "-a", arch, "get", package], cwd=scratch, text=True,
+                             stderr=subprocess.PIPE)
+        if got.returncode:
+            raise BadInput(f"cannot download {package}: "
+                           + got.stderr.strip().rpartition("\n")[2])
+        deb, = scratch.glob("*.deb")
+        with open(scratch / "file", "wb") as file:
+            data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+            subprocess.run(["tar", "-xO", "--wildcards", *members], stdin=data.stdout,
+                           stdout=file, stderr=subprocess.DEVNULL)
+            data.wait()
+        if not os.path.getsize(file.name):
+            raise BadInput(f"{package} has none of {' '.join(members)}")
+        os.chmod(file.name, 0o755)
+        os.replace(file.name, path)
+        shutil.rmtree(scratch)
+    return path

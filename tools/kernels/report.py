@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What came of the kernels: as a table, as a page, and as JUnit XML."""
+import html
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import results
+
+STYLE = """
+body { font: 15px sans-serif; margin: 2em; max-width: 100em }
+table { border-collapse: collapse }
+th, td { border: 1px solid #ccc; padding: .3em .6em; text-align: right; white-space: nowrap }
+th { background: #eee; text-align: left }
+.good { background: #dfd } .known { background: #ffd } .bad { background: #fcc }
+.skipped { color: #777 } pre { background: #f4f4f4; padding: .6em; overflow: auto }
+"""
+
+
+def programs_of(runs) -> list:
+    return sorted({program.name for run in runs for program in run.judgement.programs})
+
+
+def cell(program) -> str:
+    """Passed/skipped/failed."""
+    return (f"{program.count('passed')}/{program.count('skipped')}"
+            f"/{program.count('failed', 'crashed')}")
+
+
+def rows(runs) -> list:
+    """The table: programs down, kernels across."""
+    table = [["passed/skipped/failed", *(run.title for run in runs)]]
+    for name in programs_of(runs):
+        found = [next((p for p in run.judgement.programs if p.name == name), None)
+                 for run in runs]
+        table.append([name, *(cell(program) if program else "-" for program in found)])
+    table.append(["boot, s", *(f"{run.outcome.boot_seconds or 0:.1f}" for run in runs)])
+    table.append(["in all, s", *(f"{run.outcome.seconds:.1f}" for run in runs)])
+    table.append(["as expected", *("NO" if run.bad else "known bugs" if run.judgement.findings
+                                   else "yes" for run in runs)])
+    return table
+
+
+def as_markdown(runs) -> str:
+    table = rows(runs)
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |"
+             for row in table]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def plot(runs) -> str:
+    """The delays from close() to the exit of the workers, as SVG."""
+    data = "".join(f'"{run.title}" {delay}\n' for run in runs
+                   for delay in results.delays(run.outcome.ktap))
+    if not data:
+        return ""
+    script = f"""$delays << END
+{data}END
+set terminal svg size 1000,400 font "sans,12" background "white"
+set style data boxplot
+set style boxplot pointtype 7
+set style fill solid 0.3
+set logscale y
+set ylabel "ms from close() to the exit of the workers"
+set xtics rotate by -30
+unset key
+plot $delays using (1):2:(0.5):1 pointsize 0.3
+"""
+    return subprocess.run(["gnuplot"], input=script, text=True, check=True,
+                          stdout=subprocess.PIPE).stdout.partition("?>")[2]
+
+
+def as_html(runs, how: str) -> str:
+    def escape(text):
+        return html.escape(text)
+
+    page = ["<!DOCTYPE html><meta charset=utf-8><title>io_uring selftest</title>",
+            f"<style>{STYLE}</style><h1>io_uring worker lifetime selftest</h1>",
+            f"<p>{escape(how)} Tests passed/skipped/failed, and seconds.</p><table><tr><th>"]
+    page += [f"<th>{escape(name)}" for name in programs_of(runs)]
+    page.append("<th>boot<th>in all<th>as expected")
+    for number, run in enumerate(runs):
+        page.append(f'<tr><th><a href="#k{number}">{escape(run.title)}</a>')
+        for name in programs_of(runs):
+            program = next((p for p in run.judgement.programs if p.name == name), None)
+            if not program:
+                page.append("<td>-")
+                continue
+            names = {test.name for test in program.tests}
+            colour = ("bad" if names & set(run.judgement.unexpected) else
+                      "known" if names & set(run.judgement.findings) else "good")
+            page.append(f"<td class={colour}>{cell(program)} &nbsp; {program.seconds:.1f} s")
+        page.append(f"<td>{run.outcome.boot_seconds or 0:.1f} s<td>{run.outcome.seconds:.1f} s"
+                    f"<td class={'bad' if run.bad else 'good'}>{'no' if run.bad else 'yes'}")
+    page.append(f"</table><h2>From close() to the exit of the workers</h2>{plot(runs)}")
+    for number, run in enumerate(runs):
+        page.append(f'<h2 id="k{number}">{escape(run.title)}</h2>'
+                    f"<p>{escape(run.outcome.release)}")
+        page += [f"<p class=bad>{escape(line)}" for line in run.complaints()]
+        page += [f"<p class=known>{escape(f'{test} {what}')}"
+                 for test, what in run.judgement.findings.items()]
+        for program in run.judgement.programs:
+            for test in program.tests:
+                if test.verdict in ("failed", "crashed"):
+                    page.append(f"<details><summary>{escape(test.name)}</summary>"
+                                f"<pre>{escape(test.log)}</pre></details>")
+        page.append("<details><summary>all that the selftest said</summary>"
+                    f"<pre>{escape(run.outcome.ktap)}</pre></details>"
+                    "<details><summary>the kernel's log</summary>"
+                    f"<pre>{escape(run.outcome.log)}</pre></details>")
+    return "\n".join(page) + "\n"
+
+
+def write_junit(runs, path: Path) -> None:
+    """A failure is what was not expected; a known bug counts as skipped."""
+    root = ET.Element("testsuites")
+    for run in runs:
+        guest = ET.SubElement(root, "testsuite", name=run.title)
+        case = ET.SubElement(guest, "testcase", classname=run.title, name="guest",
+                             time=f"{run.outcome.seconds:.3f}")
+        for line in run.complaints():
+            ET.SubElement(case, "failure", message=line)
+        ET.SubElement(case, "system-out").text = printable(run.outcome.log)
+        for program in run.judgement.programs:
+            suite = ET.SubElement(root, "testsuite", name=f"{run.title} {program.name}",
+                                  time=f"{program.seconds:.3f}")
+            for test in program.tests:
+                case = ET.SubElement(suite, "testcase", name=test.name,
+                                     classname=f"{run.title}.{program.name}")
+                if test.name in run.judgement.unexpected:
+                    ET.SubElement(case, "failure",
+                                  message=run.judgement.unexpected[test.name])
+                elif test.name in run.judgement.findings:
+                    ET.SubElement(case, "skipped", message=run.judgement.findings[test.name])
+                elif test.verdict == "skipped":
+                    ET.SubElement(case, "skipped", message=test.reason)
+                if test.log:
+                    ET.SubElement(case, "system-out").text = printable(test.log)
+    ET.indent(root)
+    ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def printable(text: str) -> str:
+    """What XML can hold of it."""
+    return "".join(char for char in text if char >= " " or char in "\n\t")

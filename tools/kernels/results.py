@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a log of the kselftest runner says: read by the kernel's own KTAP parser."""
+import functools
+import importlib
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+from archive import BadInput
+
+PROGRAM = re.compile(r"# selftests: (?P<collection>\S+): (?P<name>\S+)")
+RESULT = re.compile(r"(not )?ok \d+ selftests: \S+: (?P<name>\S+)")
+DELAY = re.compile(r"workers left (\d+\.\d+) ms after close\(\)")
+VERDICT = {"SUCCESS": "passed", "SKIPPED": "skipped", "FAILURE": "failed"}
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str           # program:test, or of a program that says nothing of tests, program
+    verdict: str        # passed, skipped, failed; crashed if it did not come to an end
+    reason: str = ""    # of a skip
+    log: str = ""
+
+
+@dataclass
+class Program:
+    name: str
+    tests: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    def count(self, *verdicts: str) -> int:
+        return sum(test.verdict in verdicts for test in self.tests)
+
+
+def as_subtests(lines) -> Iterator[str]:
+    """Turns programs into subtests as KTAP has them: the runner prefixes their lines by "# "."""
+    yield "KTAP version 1"
+    inside = False
+    reason = ""
+    for line in lines:
+        line = line.rstrip("\r\n")
+        if PROGRAM.fullmatch(line):
+            inside, reason = True, ""
+            yield "  KTAP version 1"
+            yield f"  # Subtest: {line[2:]}"
+        elif inside and RESULT.match(line):
+            inside = False
+            yield line + (f" {reason}" if reason and line.endswith("# SKIP") else "")
+        elif skip := re.fullmatch(r"# 1\.\.0 # SKIP (.*)", line):
+            reason = skip[1]
+        elif inside and not re.fullmatch(r"# K?TAP version \d+", line):
+            yield "  " + line.removeprefix("# ")
+        elif not inside and re.fullmatch(r"1\.\.\d+|(not )?ok \d+ .*", line):
+            yield line
+
+
+@functools.lru_cache(maxsize=None)
+def kunit():
+    """The modules of the kernel's KTAP parser."""
+    fetched = subprocess.run([Path(__file__).resolve().parents[1] / "kselftest/fetch"],
+                             stdout=subprocess.PIPE, text=True)
+    if fetched.returncode:
+        raise BadInput("no kernel source, whose KTAP parser is needed")
+    sys.path.append(f"{fetched.stdout.strip()}/tools/testing/kunit")
+    return importlib.import_module("kunit_parser"), importlib.import_module("kunit_printer")
+
+
+def parse(ktap: str, stamps=()) -> list:
+    """The programs of a log; @stamps say when each of its lines came."""
+    lines = ktap.splitlines()
+    seconds = durations(zip(stamps, lines))
+    parser, printer = kunit()
+    main = parser.parse_run_tests(as_subtests(lines), printer.null_printer)
+    programs = []
+    for suite in main.subtests:
+        program = Program(suite.name.rpartition(" ")[2])
+        program.seconds = seconds.get(program.name, 0.0)
+        for test in suite.subtests:
+            program.tests.append(convert(f"{program.name}:{test.name or 'did not run'}", test))
+        its_own = convert(program.name, suite)
+        if not program.tests or (its_own.verdict in ("failed", "crashed")
+                                 and not program.count("failed", "crashed")):
+            program.tests.append(its_own)
+        programs.append(program)
+    return programs
+
+
+def convert(name: str, test) -> Test:
+    return Test(name, VERDICT.get(test.status.name, "crashed"), test.skip_reason, "\n".join(test.log))
+
+
+def durations(stamped_lines) -> dict:
+    seconds, begun = {}, {}
+    for stamp, line in stamped_lines:
+        if match := PROGRAM.fullmatch(line):
+            begun[match["name"]] = stamp
+        elif (match := RESULT.match(line)) and match["name"] in begun:
+            seconds[match["name"]] = stamp - begun[match["name"]]
+    return seconds
+
+
+def delays(ktap: str) -> list:
+    """From each close() to the workers' exit, in ms."""
+    return [float(delay) for delay in DELAY.findall(ktap)]
