@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds kernels with an io_uring of our own making, and keeps them.
+
+A kernel lives in the user's cache, made anew only if its source, its configuration
+or its io_uring changed, and then as little of it as make can.
+"""
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parents[1]
+sys.path.insert(0, str(TOP / "tools/kernels"))
+
+from guest import BadInput
+from archive import CACHE
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a kernel is for: make's ARCH, what configures it besides, and its image."""
+    arch: str
+    config: str
+    image: str
+
+    def fragment(self):
+        return "".join(path.read_text() for path in (HERE / "common.config", TOP / "config",
+                                                     HERE / self.config))
+
+
+UML = Machine("um", "uml.config", "linux")
+PC = Machine("x86_64", "pc.config", "arch/x86/boot/bzImage")
+
+
+def source():
+    """A kernel source: the tree KSRC, or Debian's newest."""
+    if ksrc := os.environ.get("KSRC"):
+        if not Path(ksrc, "io_uring/io-wq.c").exists():
+            raise BadInput(f"{ksrc} is no kernel tree: it has no io_uring/io-wq.c")
+        return Path(ksrc).resolve()
+    found = subprocess.run([TOP / "tools/kernels/source"], stdout=subprocess.PIPE, text=True)
+    if found.returncode:
+        raise BadInput("no kernel source")
+    return Path(found.stdout.strip())
+
+
+def write(path, text):
+    """Leaves a file alone that has this text already, for make to see."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def last_words(fragment):
+    """The lines that set or unset an option, but for those that a later one overrules."""
+    settings = re.finditer(r"^(?:# )?(CONFIG_\w+)(?:=.*| is not set)$", fragment, re.MULTILINE)
+    return {setting[1]: setting[0] for setting in settings}.values()
+
+
+def lay_out(tree, linux, changed):
+    """A tree of links into @linux, but for io_uring: a copy, with some texts changed."""
+    tree.mkdir(parents=True, exist_ok=True)
+    for entry in linux.iterdir():
+        link = tree / entry.name
+        if entry.name != "io_uring" and (not link.is_symlink() or link.readlink() != entry):
+            link.unlink(missing_ok=True)
+            link.symlink_to(entry)
+    (tree / "io_uring").mkdir(exist_ok=True)
+    for file in (linux / "io_uring").iterdir():
+        write(tree / "io_uring" / file.name, changed.get(file.name) or file.read_text())
+
+
+def home(name):
+    """Where the kernel of this name is kept: its tree, out for what make makes, and log."""
+    return CACHE / f"kernel-{name}"
+
+
+def build(name, machine, changed, extra=""):
+    """The image of the kernel of this name: tinyconfig with what @machine wants, and the
+    fragment @extra, and files of io_uring @changed.
+    """
+    linux = source()
+    fragment = machine.fragment() + extra
+    key = hashlib.sha256(repr((linux, machine, fragment, sorted(changed.items()))).encode())
+    place = home(name)
+    place.mkdir(parents=True, exist_ok=True)
+    tree, out, stamp = place / "tree", place / "out", place / "key"
+    with open(place / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == key.hexdigest():
+            return out / machine.image
+        stamp.unlink(missing_ok=True)
+        print(f"{name}: building the kernel from {linux}, in minutes", file=sys.stderr)
+        lay_out(tree, linux, changed)
+        out.mkdir(exist_ok=True)
+        log = place / "log"
+        with open(log, "wb") as log_file:
+            def make(*arguments):
+                """Runs make, which ends with us."""
+                run = subprocess.run(
+                    ["setpriv", "--pdeathsig", "TERM", "make", "-C", tree, f"O={out}",
+                     f"ARCH={machine.arch}", "SUBARCH=x86_64", f"-j{len(os.sched_getaffinity(0))}",
+                     *arguments],
+                    stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT,
+                    env=environment())
+                if run.returncode:
+                    raise BadInput(f"the kernel does not build, see {log}")
+
+            make("tinyconfig")
+            with open(out / ".config", "a", encoding="ascii") as config:
+                config.write(fragment)
+            make("olddefconfig")
+            have = set((out / ".config").read_text().splitlines())
+            for line in last_words(fragment):
+                if line.startswith("CONFIG_") and line not in have:
+                    raise BadInput(f"{linux} cannot have {line}")
+            make(Path(machine.image).name)
+        stamp.write_text(key.hexdigest())
+    return out / machine.image
+
+
+def environment():
+    """This one, with ccache before compilers, and without a calling make's variables."""
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD", "CCACHE"))}
+    if shutil.which("ccache"):
+        env |= {"PATH": f"/usr/lib/ccache:{env['PATH']}", "CCACHE_BASEDIR": "/",
+                "CCACHE_NOHASHDIR": "1"}
+    return env
