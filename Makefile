@@ -3,26 +3,68 @@
 SELFTESTS := tools/testing/selftests
 KSELFTEST := $(MAKE) --no-print-directory -C $(SELFTESTS) TARGETS=io_uring
 
-# To build and run the tests; to check them.
+# To build and run the tests; on other kernels; on kernels of our making; to check them.
 RUN_NEEDS := g++ liburing-dev make perl python3 pkg-config rsync xz-utils
-CHECK_NEEDS := bats clang clang-format clang-tidy libclang-rt-dev npm shellcheck valgrind
+KERNELS_NEEDS := $(RUN_NEEDS) busybox-static cpio dpkg-dev gnuplot-nox \
+	$(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
+KERNEL_BUILD_NEEDS := $(KERNELS_NEEDS) bc bison ccache flex gcc libelf-dev
+CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-gnu \
+	riscv64-linux-gnu s390x-linux-gnu
+CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy file git \
+	libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
 
-.PHONY: help run_tests check install-tree clean
+.PHONY: help run_tests check check-kernels check-mutants check-debug coverage install-tree patch \
+	liburing-test clean clean-kernels
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run_tests: ## build the selftest and run it on this machine's kernel (KSRC=linux)
+ifndef KERNEL
+run_tests: ## build the selftest and run it on this machine's kernel, or KERNEL=7.2
 	@tools/setup/setup $(RUN_NEEDS)
 	@$(KSELFTEST) FORCE_TARGETS=1 all
 	@$(KSELFTEST) run_tests 2>&1 | tools/kselftest/tally
+else
+run_tests:
+	@tools/setup/setup $(KERNELS_NEEDS)
+	@tools/kernels/get "$(KERNEL)" >/dev/null
+	@tools/kernels/boot "$(KERNEL)" | tools/kselftest/tally
+endif
+
+check-kernels: ## see what the selftest says of Debian's kernels (KERNELS="6.18 7.2-rt" ARCH=arm64)
+	@tools/setup/setup $(KERNELS_NEEDS)
+	@tools/kernels/check $(KERNELS)
 
 check: ## test the selftest itself: contract, parsers, surroundings, lint
-	@tools/setup/setup $(RUN_NEEDS) $(CHECK_NEEDS)
+	@tools/setup/setup $(CHECK_NEEDS)
 	@bats --tap tools/check 2>&1 | tools/kselftest/tally
+
+check-mutants: ## see every broken kernel noticed (MUTANTS="a b" LIBURING_SRC=tree KSRC=linux)
+	@tools/setup/setup $(KERNEL_BUILD_NEEDS)
+	@tools/mutants/check $(MUTANTS)
+
+check-debug: ## run the selftest on a kernel with lockdep and KASAN, and on one with PREEMPT_RT
+	@tools/setup/setup $(KERNEL_BUILD_NEEDS)
+	@tools/kernels/check $$(tools/mutants/debug)
+
+coverage: ## see what of io-wq.c and tctx.c is reached (LIBURING_SRC=tree KSRC=linux)
+	@tools/setup/setup $(KERNEL_BUILD_NEEDS) gcovr
+	@tools/mutants/coverage
 
 install-tree: ## copy the selftest into the kernel tree KSRC=/path/to/linux
 	@tools/kselftest/install-tree "$(KSRC)"
 
+patch: ## write the mail-ready series for the kernel to build/patches (KSRC=linux)
+	@tools/setup/setup git rsync xz-utils
+	@tools/upstream/patch build/patches "$(KSRC)"
+
+liburing-test: ## put the core tests into liburing (LIBURING_SRC=liburing)
+	@tools/setup/setup dpkg-dev
+	@tools/upstream/liburing-test "$(LIBURING_SRC)"
+
 clean: ## remove what was built and borrowed
 	git clean -fdXq $(SELFTESTS)
+	rm -rf build
+
+clean-kernels: ## remove the kernels that were downloaded or built
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}"/io_uring-selftest/kernel*

@@ -3,6 +3,7 @@
 # What the programs print, judged by parsers that others wrote.
 
 load common
+bats_require_minimum_version 1.5.0
 
 setup_file()
 {
@@ -11,25 +12,27 @@ setup_file()
 	tree=$BATS_FILE_TMPDIR/tree
 	selftests FORCE_TARGETS=1 install
 	cd "$tree/tools/testing/selftests/kselftest_install"
-	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log"
-	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log2"
+	# A kernel known to lose the race may fail here: see what judge has to say.
+	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log" || true
+	./run_kselftest.sh -c io_uring 2>&1 | tee "$BATS_FILE_TMPDIR/log2" || true
 }
 
-@test "output: kunit.py parses the log, nothing failed" {
-	python3 "$BATS_FILE_TMPDIR/tree/tools/testing/kunit/kunit.py" parse \
-		"$BATS_FILE_TMPDIR/log"
+@test "output: kunit's parser reads the log, and all is as expected of this kernel" {
+	for log in log log2; do
+		"$top/tools/kernels/judge" <"$BATS_FILE_TMPDIR/$log"
+	done
 }
 
 @test "output: prove accepts each program" {
 	cd "$BATS_FILE_TMPDIR/tree/tools/testing/selftests/io_uring"
 	# shellcheck disable=SC2086 # one word each
-	prove -v --exec '' $(printf './%s ' $programs)
+	prove -v --exec '' $(printf './%s ' $steady)
 }
 
 @test "output: npm's tap-parser accepts each program" {
 	cd "$BATS_TEST_TMPDIR"
 	npm install --silent --no-audit --no-fund tap-parser
-	for program in $programs; do
+	for program in $steady; do
 		"$BATS_FILE_TMPDIR/tree/tools/testing/selftests/io_uring/$program" 2>/dev/null |
 			npx --no-install tap-parser -f >"$program.log" || { cat "$program.log"; false; }
 	done
@@ -50,7 +53,7 @@ names()
 
 @test "output: no diagnostic that bots take for a result" {
 	! sed 's/^\(# \)*//' "$BATS_FILE_TMPDIR/log" | grep -E '^(PASS|FAIL|SKIP)|\[OK\]$| FAIL:' |
-		grep -v '^PASSED: '
+		grep -v -e '^PASSED: ' -e '^FAILED: [0-9]* / [0-9]* tests passed'
 }
 
 @test "output: tally counts tests, and programs that died" {
@@ -69,8 +72,9 @@ names()
 	[ "$status" -eq 1 ]
 }
 
-@test "output: make run_tests ends with its sum" {
-	run make --no-print-directory -C "$top" run_tests
-	[ "$status" -eq 0 ]
-	[[ ${lines[-1]} =~ ^[0-9]+\ passed,\ 0\ failed,\ [0-9]+\ skipped$ ]]
+@test "output: make run_tests ends with its sum, and with an honest status" {
+	run --separate-stderr make --no-print-directory -C "$top" run_tests
+	[[ ${lines[-1]} =~ ^[0-9]+\ passed,\ ([0-9]+)\ failed,\ [0-9]+\ skipped$ ]]
+	[ "$((status != 0))" -eq "$((BASH_REMATCH[1] != 0))" ]
+	"$top/tools/kernels/judge" <<<"$output"
 }

@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# Kernels in guests: what is refused, how results are judged, and real boots.
+
+load common
+bats_require_minimum_version 1.5.0
+
+boot()
+{
+	"$top/tools/kernels/boot" "$@"
+}
+
+# Refused with one line, that says $1.
+refused()
+{
+	run -2 --separate-stderr "${@:2}"
+	[ "${#stderr_lines[@]}" -eq 1 ]
+	[[ $stderr == *"$1"* ]]
+}
+
+@test "kernels: what cannot be booted is refused with one line" {
+	cd "$top/tools/kernels"
+	refused "the archive has no kernel 9.9" ./check 9.9
+	refused "is neither a series" ./check newest
+	refused "is no kernel image" ./check /etc/passwd
+	refused "No such file" ./get /nonexistent/bzImage
+	refused "is no installed kselftest tree" ./boot --tree /etc 7.3
+	refused "ARCH=vax" env ARCH=vax ./check
+	refused "it can be qemu or vng" env VM=xen ./boot --tree /etc 7.3
+	[ -e "$(command -v vng)" ] || refused "vng is not installed" env VM=vng ./boot --tree /etc 7.3
+	refused "qemu-system-x86_64 is not installed" env PATH="$BATS_TEST_TMPDIR" \
+		"$(python3 -c "import sys; print(sys.executable)")" ./boot --tree /etc "$(./get 7.3)"
+}
+
+@test "kernels: no network, and nothing downloaded yet" {
+	need_root
+	refused "cannot look up" env XDG_CACHE_HOME="$BATS_TEST_TMPDIR" \
+		unshare -n "$top/tools/kernels/get" 7.3
+}
+
+judged()
+{
+	run -"$1" "$top/tools/kernels/judge" "$2"
+	[[ $output == *"$3"* ]]
+}
+
+@test "judge: the promise, where it is kept, missing, and demanded" {
+	skip="kernel does not promise that idle io-wq workers exit"
+	for kernel in 6.18.11 6.19.1 7.0 7.3.4 8.1 "6.18.44-fc-v782 #1 SMP"; do
+		log_of idle_exit_test ok | judged 0 "$kernel" "1 passed: as expected"
+		log_of idle_exit_test "not ok" | judged 1 "$kernel" "unexpected: idle_exit_test:"
+		log_of idle_exit_test ok "$skip" | judged 1 "$kernel" "unexpected: idle_exit_test:"
+	done
+	for kernel in 6.1.176 6.12.117 6.18.9 "6.1.0-50-amd64 #1 SMP Debian 6.1.176-1"; do
+		log_of idle_exit_test ok "$skip" | judged 0 "$kernel" "1 skipped: as expected"
+		log_of idle_exit_test ok | judged 1 "$kernel" "does not promise"
+		log_of idle_exit_test "not ok" | judged 1 "$kernel" "unexpected"
+		log_of new_test ok | judged 0 "$kernel" "as expected"
+	done
+	export KSFT_REQUIRE_EXIT_ON_IDLE=1
+	log_of idle_exit_test "not ok" | judged 0 6.18.9 "1 failed: as expected"
+	log_of idle_exit_test ok "$skip" | judged 1 6.18.9 "unexpected"
+}
+
+@test "judge: the race may be lost up to 7.3.1, and is told as a finding" {
+	for kernel in 6.18.44 7.0.13 7.2.13 7.3.1; do
+		log_of rearm_race_test ok | judged 0 $kernel "1 passed: as expected"
+		log_of rearm_race_test "not ok" | judged 0 $kernel "finding: rearm_race_test:global.claim"
+	done
+	for kernel in 6.12.117 7.3.2 7.3.4 7.4; do
+		log_of rearm_race_test ok | judged 0 $kernel "1 passed: as expected"
+		log_of rearm_race_test "not ok" | judged 1 $kernel "unexpected: rearm_race_test:global.claim"
+	done
+}
+
+@test "judge: programs that died, tests that did not run, skips of unknown cause, nothing" {
+	log_of idle_exit_test ok | sed '$s/.*/not ok 1 selftests: io_uring: idle_exit_test # exit=139/' |
+		judged 1 7.3.4 "unexpected: idle_exit_test failed"
+	log_of idle_exit_test ok | sed 's/# 1..1/# 1..7/' | judged 1 7.3.4 "did not run"
+	log_of idle_exit_test ok | sed '/ok 1/d' | judged 1 7.3.4 "unexpected"
+	log_of idle_exit_test ok "bad weather" | judged 1 7.3.4 "bad weather"
+	judged 1 7.3.4 "no test ran" </dev/null
+	judged 2 newest "no version" </dev/null
+}
+
+@test "judge: tally counts what bails out as failed" {
+	run -1 "$top/tools/kselftest/tally" <<<$'ok 1 global.claim\nBail out! The kernel hung'
+	[ "${lines[-1]}" = "1 passed, 1 failed, 0 skipped" ]
+}
+
+@test "guest: a program passes, its KTAP whole, its files brought back" {
+	run -0 --separate-stderr boot --out "$BATS_TEST_TMPDIR/out" 7.3 -- \
+		"io_uring/rearm_test; uname -r >/out/release"
+	[ "$(grep -c '^ok ' <<<"$output")" -eq "$(sed -n 's/^1\.\.//p' <<<"$output")" ]
+	grep '^7\.3\.' "$BATS_TEST_TMPDIR/out/release"
+}
+
+@test "guest: a command's status, a panic, a hang, a splat, each told apart" {
+	run -5 boot 7.3 -- exit 5
+	run -3 boot 7.3 -- "echo c >/proc/sysrq-trigger"
+	[[ $output == *"Bail out! The kernel panicked"* ]]
+	run -3 boot --limit 30 7.3 -- "sleep 100"
+	[[ $output == *"Bail out! The kernel hung"* ]]
+	run -3 boot 7.3 -- "echo 'WARNING: CPU: 0 PID: 1 at io_uring/io-wq.c:1' >/dev/kmsg"
+	[[ $output == *"WARNING: CPU: 0"* ]]
+}
+
+@test "guest: ends with the command that booted it, killed or interrupted" {
+	for signal in TERM KILL; do
+		log=$BATS_TEST_TMPDIR/$signal.log
+		TMPDIR=$BATS_TEST_TMPDIR "$top/tools/kernels/boot" 7.3 -- "echo up; sleep 100" \
+			>"$log" 2>&1 3>&- &
+		pid=$!
+		until grep -qs up "$log"; do
+			kill -0 $pid
+			sleep 0.1
+		done
+		pgrep -f "initrd $BATS_TEST_TMPDIR/"
+		kill -$signal $pid
+		wait $pid || true
+		timeout 5 sh -c "while pgrep -f '[i]nitrd $BATS_TEST_TMPDIR/'; do :; done"
+	done
+}
