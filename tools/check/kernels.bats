@@ -73,6 +73,16 @@ judged()
 	done
 }
 
+@test "judge: a complaint of the kernel is known only of a bug that it has" {
+	run -0 python3 -c 'import sys
+sys.path.insert(0, sys.argv[1])
+import judge
+splats = ["WARNING: CPU: 0 PID: 12 at io_uring.c:1 io_ring_exit_work+0x1", "BUG: another"]
+print(*(len(judge.unknown(splats, kernel)) for kernel in ("6.18.9", "7.3.4")))
+' "$top/tools/kernels"
+	[ "$output" = "1 2" ]
+}
+
 @test "judge: programs that died, tests that did not run, skips of unknown cause, nothing" {
 	log_of idle_exit_test ok | sed '$s/.*/not ok 1 selftests: io_uring: idle_exit_test # exit=139/' |
 		judged 1 7.3.4 "unexpected: idle_exit_test failed"

@@ -44,12 +44,22 @@ def matches(test: results.Test, patterns: list) -> bool:
                for pattern in patterns)
 
 
+def bugs_of(version: tuple) -> list:
+    return [bug for bug in TABLE["bug"]
+            if reached(version, bug["since"]) and not reached(version, bug["fixed"])]
+
+
+def unknown(splats: list, kernel: str) -> list:
+    """Those that no bug of the kernel is known for."""
+    known = [bug["splat"] for bug in bugs_of(release(kernel)) if "splat" in bug]
+    return [line for line in splats if not any(re.search(splat, line) for splat in known)]
+
+
 def judge(ktap: str, kernel: str, required=(), stamps=()) -> Judgement:
     """@required: the promises, by their variable of the environment, that were demanded."""
     version = release(kernel)
     missing = [promise for promise in TABLE["promise"] if not reached(version, promise["since"])]
-    bugs = [bug for bug in TABLE["bug"]
-            if reached(version, bug["since"]) and not reached(version, bug["fixed"])]
+    bugs = bugs_of(version)
     judgement = Judgement(results.parse(ktap, stamps))
     if not any(program.tests for program in judgement.programs):
         judgement.unexpected["selftest"] = "no test ran"
