@@ -115,6 +115,19 @@ print(*(len(judge.unknown(splats, kernel)) for kernel in ("6.18.9", "7.3.4")))
 	[[ $output == *"WARNING: CPU: 0"* ]]
 }
 
+@test "guest: boots again, three times at most, if QEMU emulated stale code" {
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	cat >"$BATS_TEST_TMPDIR/bin/qemu-system-x86_64" <<-END
+		#!/bin/sh
+		echo "\$*" >>"$BATS_TEST_TMPDIR/boots"
+		echo "Oops: int3: 0000 [#1] SMP NOPTI"
+	END
+	chmod +x "$BATS_TEST_TMPDIR/bin/qemu-system-x86_64"
+	PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -3 boot 7.3 -- exit 0
+	[ "$(grep -c tcg "$BATS_TEST_TMPDIR/boots")" -eq 3 ]
+	[[ $output == *"Bail out! The kernel died"* ]]
+}
+
 @test "guest: ends with the command that booted it, killed or interrupted" {
 	for signal in TERM KILL; do
 		log=$BATS_TEST_TMPDIR/$signal.log
