@@ -37,7 +37,7 @@ check-kernels: ## see what the selftest says of Debian's kernels (KERNELS="6.18 
 
 check: ## test the selftest itself: contract, parsers, surroundings, lint
 	@tools/setup/setup $(CHECK_NEEDS)
-	@bats --tap tools/check 2>&1 | tools/kselftest/tally
+	@bats --tap --print-output-on-failure tools/check 2>&1 | tools/kselftest/tally
 
 check-mutants: ## see every broken kernel noticed (MUTANTS="a b" LIBURING_SRC=tree KSRC=linux)
 	@tools/setup/setup $(KERNEL_BUILD_NEEDS)
