@@ -19,6 +19,8 @@ namespace limit {
 inline constexpr milliseconds event{ 10'000 };
 /* From the ring's end to the check whether its idle workers were woken. */
 inline constexpr milliseconds grace{ 1'000 };
+/* The same where nothing says that the kernel wakes them, so that no verdict hangs on it. */
+inline constexpr milliseconds glance{ 100 };
 /* For a run of CRIU, which takes 0.1 s where nothing else runs. */
 inline constexpr milliseconds criu{ 30'000 };
 /* For a task's end to reach its workers: before they look about themselves, after 5 s. */

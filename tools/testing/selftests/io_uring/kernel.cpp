@@ -132,6 +132,21 @@ const char *symbol_source(std::string_view symbol)
 	return nullptr;
 }
 
+/* As exit_on_idle_promise(). */
+const char *find_promise()
+{
+	const char *required = getenv("KSFT_REQUIRE_EXIT_ON_IDLE");
+	struct utsname uts;
+
+	if (required && !strcmp(required, "1"))
+		return "KSFT_REQUIRE_EXIT_ON_IDLE=1 demands it";
+	if (const char *source = symbol_source("io_wq_set_exit_on_idle"))
+		return source;
+	if (uname(&uts) == 0 && atoi(uts.release) >= 7)
+		return "it is v7.0 or later";
+	return nullptr;
+}
+
 } // namespace
 
 const char *cannot_test()
@@ -151,16 +166,9 @@ const char *cannot_test()
 
 const char *exit_on_idle_promise()
 {
-	const char *required = getenv("KSFT_REQUIRE_EXIT_ON_IDLE");
-	struct utsname uts;
+	static const char *const promise = find_promise();
 
-	if (required && !strcmp(required, "1"))
-		return "KSFT_REQUIRE_EXIT_ON_IDLE=1 demands it";
-	if (const char *source = symbol_source("io_wq_set_exit_on_idle"))
-		return source;
-	if (uname(&uts) == 0 && atoi(uts.release) >= 7)
-		return "it is v7.0 or later";
-	return nullptr;
+	return promise;
 }
 
 unsigned long symbol_address(std::string_view symbol)

@@ -20,6 +20,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "kernel.hpp"
+
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
 #endif
@@ -264,6 +266,11 @@ Exit Workers::await_exit(const RingEnd &end) const
 		return seen(Exit::gone);
 	if (deadline.over())
 		return seen(Exit::ring_held);
+
+	const Exit soon = leave(deadline, limit::glance, Exit::lingering);
+
+	if (soon.fate != Exit::lingering || !exit_on_idle_promise())
+		return soon;
 	return leave(deadline, limit::grace, Exit::lingering);
 }
 

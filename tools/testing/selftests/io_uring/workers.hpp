@@ -67,7 +67,8 @@ public:
 	 * workers have been told to (io_wq_set_exit_on_idle()).
 	 *
 	 * A worker that was woken is runnable, however slow the machine: only
-	 * one that sleeps limit::grace after the ring's end was left alone.
+	 * one that sleeps limit::grace after the ring's end was left alone, or
+	 * limit::glance where the kernel does not promise to tell it.
 	 * This is also well before the 5 s time-out of surplus workers.
 	 */
 	Exit await_exit(const RingEnd &end) const;
