@@ -38,7 +38,7 @@ load common
 
 @test "lint: each program and test file is under 300 lines, and in README" {
 	cd "$source"
-	wc -l -- *.cpp *.hpp | awk '$1 >= 300 && $2 != "total" && $2 !~ /harness|workers.cpp/ { print; bad = 1 } END { exit bad }'
+	wc -l -- *.cpp *.hpp | awk '$1 >= 300 && $2 != "total" && $2 !~ /harness/ { print; bad = 1 } END { exit bad }'
 	for file in *_test.cpp; do
 		grep -qw "${file%.cpp}" README
 	done

@@ -3,20 +3,11 @@
 #include "workers.hpp"
 
 #include <algorithm>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <iterator>
-#include <limits.h>
-#include <memory>
-#include <optional>
 #include <poll.h>
 #include <signal.h>
-#include <sstream>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -29,95 +20,6 @@
 namespace {
 
 constexpr unsigned long PF_IO_WORKER = 0x10; /* <linux/sched.h> */
-
-std::string task_dir(pid_t pid)
-{
-	return "/proc/" + std::to_string(pid) + "/task";
-}
-
-/* The text of a small file, empty if it cannot be read. */
-std::string slurp(const std::string &path)
-{
-	const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-	char buf[4096];
-	const ssize_t len = file ? read(file.get(), buf, sizeof(buf)) : -1;
-
-	return std::string(buf, len > 0 ? static_cast<size_t>(len) : 0);
-}
-
-/* What proc_pid_stat(5) tells of a thread. */
-struct Stat {
-	std::string comm;
-	char state = 0;
-	unsigned long flags = 0;
-};
-
-std::optional<Stat> thread_stat(pid_t pid, pid_t tid)
-{
-	const std::string text = slurp(task_dir(pid) + "/" + std::to_string(tid) + "/stat");
-	const size_t open = text.find('('), close = text.rfind(')');
-	Stat stat;
-
-	if (close == std::string::npos ||
-	    sscanf(text.c_str() + close, ") %c %*d %*d %*d %*d %*d %lu", &stat.state,
-		   &stat.flags) != 2)
-		return {};
-	stat.comm = text.substr(open + 1, close - open - 1);
-	return stat;
-}
-
-/* The kernel function that a thread sleeps in, or "0" (proc_pid_wchan()). */
-std::string wchan(pid_t pid, pid_t tid)
-{
-	return slurp(task_dir(pid) + "/" + std::to_string(tid) + "/wchan");
-}
-
-/* How many threads the kernel counts; -1 if the process is gone. */
-long thread_links(const std::string &dir)
-{
-	struct stat st;
-
-	return stat(dir.c_str(), &st) ? -1 : static_cast<long>(st.st_nlink) - 2;
-}
-
-std::vector<pid_t> list_once(const std::string &dir)
-{
-	const std::unique_ptr<DIR, int (*)(DIR *)> d(opendir(dir.c_str()), closedir);
-	std::vector<pid_t> tids;
-
-	while (const struct dirent *entry = d ? readdir(d.get()) : nullptr)
-		if (entry->d_name[0] != '.')
-			tids.push_back(atoi(entry->d_name));
-	return tids;
-}
-
-/*
- * The threads of @pid.  A listing ends early where a thread dies under it
- * (next_tid()): only one as long as the kernel's count before and after is whole.
- */
-std::vector<pid_t> threads(pid_t pid)
-{
-	const std::string dir = task_dir(pid);
-	const Deadline deadline(limit::event);
-	std::vector<pid_t> tids;
-	long before, after;
-
-	do {
-		before = thread_links(dir);
-		tids = list_once(dir);
-		after = thread_links(dir);
-	} while ((before != after || before != std::ssize(tids)) && after > 0 && !deadline.over());
-	return tids;
-}
-
-/* The number behind @key in /proc/<pid>/status, or -1. */
-int status_value(pid_t pid, std::string_view key)
-{
-	const std::string status = slurp("/proc/" + std::to_string(pid) + "/status");
-	const size_t pos = status.find(key);
-
-	return pos == std::string::npos ? -1 : atoi(status.c_str() + pos + key.size());
-}
 
 /*
  * Waits until threads that poll as gone are off all books.  release_task()
@@ -159,17 +61,9 @@ bool Workers::Worker::gone() const
 	return syscall(SYS_tgkill, pid, tid, 0) && errno == ESRCH;
 }
 
-/*
- * A worker about to look for work already calls itself asleep, and may be
- * preempted right there.  wchan is 0 for it, as for whatever is on a run queue;
- * so it is for all where the kernel does not tell, even of our waiting parent.
- */
 bool Workers::Worker::asleep() const
 {
-	static const bool wchan_told = wchan(getppid(), getppid()) != "0";
-	const auto stat = thread_stat(pid, tid);
-
-	return stat && stat->state == 'S' && (!wchan_told || wchan(pid, tid) != "0");
+	return thread_asleep(pid, tid);
 }
 
 Workers Workers::select(pid_t pid, bool sqpoll)
@@ -336,54 +230,4 @@ unsigned Workers::serve(Ring &ring, Class c, unsigned nr) const
 bool Workers::stay(milliseconds time) const
 {
 	return wait(count() - 1, Deadline(time)) == count();
-}
-
-int thread_count(pid_t pid)
-{
-	return status_value(pid, "\nThreads:");
-}
-
-std::string kernel_stack(pid_t tid)
-{
-	std::istringstream stack(slurp(task_dir(getpid()) + "/" + std::to_string(tid) + "/stack"));
-	std::string lines;
-
-	for (std::string frame; std::getline(stack, frame);)
-		lines += (lines.empty() ? "#   " : "\n#   ") + frame;
-	return lines;
-}
-
-size_t open_files()
-{
-	/* But for the one that lists them. */
-	return list_once("/proc/self/fd").size() - 1;
-}
-
-int address_space_kb()
-{
-	return status_value(getpid(), "\nVmSize:");
-}
-
-void dump_threads(pid_t pid)
-{
-	fprintf(stderr, "# threads of %d, Threads: %d\n", pid, thread_count(pid));
-	for (const pid_t tid : threads(pid)) {
-		const Stat stat = thread_stat(pid, tid).value_or(Stat());
-
-		fprintf(stderr, "#   %d %-16s state %c flags %#lx wchan %s\n", tid,
-			stat.comm.c_str(), stat.state ? stat.state : '?', stat.flags,
-			wchan(pid, tid).c_str());
-	}
-
-	const std::string fd_dir = "/proc/" + std::to_string(pid) + "/fd";
-
-	for (const pid_t fd : list_once(fd_dir)) {
-		char target[PATH_MAX];
-		const ssize_t len = readlink((fd_dir + "/" + std::to_string(fd)).c_str(), target,
-					     sizeof(target));
-
-		if (len > 0 &&
-		    std::string_view(target, static_cast<size_t>(len)) == "anon_inode:[io_uring]")
-			fprintf(stderr, "#   fd %d is an open ring\n", fd);
-	}
 }

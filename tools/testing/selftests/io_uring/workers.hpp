@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The io-wq workers of a process, and the process, as seen in /proc. */
+/* The io-wq workers of a process. */
 #ifndef WORKERS_HPP
 #define WORKERS_HPP
 
-#include <string>
 #include <sys/types.h>
 #include <vector>
 
 #include "fd.hpp"
+#include "proc.hpp"
 #include "ring.hpp"
 
 /* What came of workers that should leave. */
@@ -113,19 +113,5 @@ private:
 
 	std::vector<Worker> list;
 };
-
-/* Threads: of /proc/<pid>/status, or -1. */
-int thread_count(pid_t pid = getpid());
-
-/* Where in the kernel a thread of ours is, as "# " lines; empty if that is not told. */
-std::string kernel_stack(pid_t tid);
-
-/* How many files this process has open. */
-size_t open_files();
-/* VmSize: of /proc/self/status, in KiB, or -1. */
-int address_space_kb();
-
-/* Prints the threads and open rings of @pid as "# " lines. */
-void dump_threads(pid_t pid = getpid());
 
 #endif /* WORKERS_HPP */

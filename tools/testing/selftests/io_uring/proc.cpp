@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+#include "proc.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <iterator>
+#include <limits.h>
+#include <memory>
+#include <sstream>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string_view>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "deadline.hpp"
+#include "fd.hpp"
+
+namespace {
+
+std::string task_dir(pid_t pid)
+{
+	return "/proc/" + std::to_string(pid) + "/task";
+}
+
+/* The text of a small file, empty if it cannot be read. */
+std::string slurp(const std::string &path)
+{
+	const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+	char buf[4096];
+	const ssize_t len = file ? read(file.get(), buf, sizeof(buf)) : -1;
+
+	return std::string(buf, len > 0 ? static_cast<size_t>(len) : 0);
+}
+
+/* The kernel function that a thread sleeps in, or "0" (proc_pid_wchan()). */
+std::string wchan(pid_t pid, pid_t tid)
+{
+	return slurp(task_dir(pid) + "/" + std::to_string(tid) + "/wchan");
+}
+
+/*
+ * Whether the kernel tells where a thread sleeps.  A child looks at this process, which
+ * waits for it: before main(), as later a test may be another user, or have no threads left.
+ */
+const bool wchan_told = [] {
+	const pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		const pid_t parent = getppid();
+		const Deadline deadline(limit::grace);
+
+		while (wchan(parent, parent) == "0" && !deadline.over())
+			deadline.back_off();
+		_exit(wchan(parent, parent) == "0");
+	}
+	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}();
+
+/* How many threads the kernel counts; -1 if the process is gone. */
+long thread_links(const std::string &dir)
+{
+	struct stat st;
+
+	return stat(dir.c_str(), &st) ? -1 : static_cast<long>(st.st_nlink) - 2;
+}
+
+std::vector<pid_t> list_once(const std::string &dir)
+{
+	const std::unique_ptr<DIR, int (*)(DIR *)> d(opendir(dir.c_str()), closedir);
+	std::vector<pid_t> tids;
+
+	while (const struct dirent *entry = d ? readdir(d.get()) : nullptr)
+		if (entry->d_name[0] != '.')
+			tids.push_back(atoi(entry->d_name));
+	return tids;
+}
+
+/* The number behind @key in /proc/<pid>/status, or -1. */
+int status_value(pid_t pid, std::string_view key)
+{
+	const std::string status = slurp("/proc/" + std::to_string(pid) + "/status");
+	const size_t pos = status.find(key);
+
+	return pos == std::string::npos ? -1 : atoi(status.c_str() + pos + key.size());
+}
+
+} // namespace
+
+std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid)
+{
+	const std::string text = slurp(task_dir(pid) + "/" + std::to_string(tid) + "/stat");
+	const size_t open = text.find('('), close = text.rfind(')');
+	ThreadStat stat;
+
+	if (close == std::string::npos ||
+	    sscanf(text.c_str() + close, ") %c %*d %*d %*d %*d %*d %lu", &stat.state,
+		   &stat.flags) != 2)
+		return {};
+	stat.comm = text.substr(open + 1, close - open - 1);
+	return stat;
+}
+
+bool thread_asleep(pid_t pid, pid_t tid)
+{
+	const auto stat = thread_stat(pid, tid);
+
+	return stat && stat->state == 'S' && (!wchan_told || wchan(pid, tid) != "0");
+}
+
+std::vector<pid_t> threads(pid_t pid)
+{
+	const std::string dir = task_dir(pid);
+	const Deadline deadline(limit::event);
+	std::vector<pid_t> tids;
+	long before, after;
+
+	do {
+		before = thread_links(dir);
+		tids = list_once(dir);
+		after = thread_links(dir);
+	} while ((before != after || before != std::ssize(tids)) && after > 0 && !deadline.over());
+	return tids;
+}
+
+int thread_count(pid_t pid)
+{
+	return status_value(pid, "\nThreads:");
+}
+
+std::string kernel_stack(pid_t tid)
+{
+	std::istringstream stack(slurp(task_dir(getpid()) + "/" + std::to_string(tid) + "/stack"));
+	std::string lines;
+
+	for (std::string frame; std::getline(stack, frame);)
+		lines += (lines.empty() ? "#   " : "\n#   ") + frame;
+	return lines;
+}
+
+size_t open_files()
+{
+	/* But for the one that lists them. */
+	return list_once("/proc/self/fd").size() - 1;
+}
+
+int address_space_kb()
+{
+	return status_value(getpid(), "\nVmSize:");
+}
+
+void dump_threads(pid_t pid)
+{
+	fprintf(stderr, "# threads of %d, Threads: %d\n", pid, thread_count(pid));
+	for (const pid_t tid : threads(pid)) {
+		const ThreadStat stat = thread_stat(pid, tid).value_or(ThreadStat());
+
+		fprintf(stderr, "#   %d %-16s state %c flags %#lx wchan %s\n", tid,
+			stat.comm.c_str(), stat.state ? stat.state : '?', stat.flags,
+			wchan(pid, tid).c_str());
+	}
+
+	const std::string fd_dir = "/proc/" + std::to_string(pid) + "/fd";
+
+	for (const pid_t fd : list_once(fd_dir)) {
+		char target[PATH_MAX];
+		const ssize_t len = readlink((fd_dir + "/" + std::to_string(fd)).c_str(), target,
+					     sizeof(target));
+
+		if (len > 0 &&
+		    std::string_view(target, static_cast<size_t>(len)) == "anon_inode:[io_uring]")
+			fprintf(stderr, "#   fd %d is an open ring\n", fd);
+	}
+}

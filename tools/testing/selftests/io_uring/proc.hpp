@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* A process and its threads, as seen in /proc. */
+#ifndef PROC_HPP
+#define PROC_HPP
+
+#include <optional>
+#include <string>
+#include <sys/types.h>
+#include <unistd.h>
+#include <vector>
+
+/*
+ * The threads of @pid.  A listing ends early where a thread dies under it
+ * (next_tid()): only one as long as the kernel's count before and after is whole.
+ */
+std::vector<pid_t> threads(pid_t pid);
+
+/* What proc_pid_stat(5) tells of a thread. */
+struct ThreadStat {
+	std::string comm;
+	char state = 0;
+	unsigned long flags = 0;
+};
+
+/* Nothing if the thread is gone. */
+std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid);
+
+/*
+ * True if a thread sleeps, and interruptibly.  A worker about to look for work already
+ * calls itself asleep, and may be preempted right there: what is on a run queue has a
+ * wchan of 0 (get_wchan()), and does not count.
+ */
+bool thread_asleep(pid_t pid, pid_t tid);
+
+/* Threads: of /proc/<pid>/status, or -1. */
+int thread_count(pid_t pid = getpid());
+
+/* Where in the kernel a thread of ours is, as "# " lines; empty if that is not told. */
+std::string kernel_stack(pid_t tid);
+
+/* How many files this process has open. */
+size_t open_files();
+/* VmSize: of /proc/self/status, in KiB, or -1. */
+int address_space_kb();
+
+/* Prints the threads and open rings of @pid as "# " lines. */
+void dump_threads(pid_t pid = getpid());
+
+#endif /* PROC_HPP */
