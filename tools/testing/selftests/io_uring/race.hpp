@@ -105,7 +105,7 @@ private:
 	const char *aim(Ring &ring);
 
 	static constexpr unsigned rounds = 3;
-	static constexpr unsigned variants = 2; /* of a program, that share its time */
+	static constexpr unsigned variants = 3; /* of a program, that share its time */
 
 	unsigned long unlock = 0; /* address of _raw_spin_unlock(), 0 if timed */
 	std::string why_timed;

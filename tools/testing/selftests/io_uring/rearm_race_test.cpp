@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * No request is stranded: work that comes while an idle worker is on its way out
- * is done, by it or by another.  For every program that closes its only ring and
- * goes on with another.  A worker has to look at the work list once more when it
- * is off the books that io_wq_enqueue() goes by (io_worker_retire()).
+ * No request is stranded: work that comes while an idle worker is on its way out, or
+ * to sleep, is done at once, by it or by another.  For every program that closes its
+ * only ring and goes on with another, and for who submits one request after the other.
+ * A worker has to look at the work list once more when it is off the books that
+ * io_wq_enqueue() goes by (io_worker_retire(), io_wq_worker()).
  */
 #include <sys/epoll.h>
 
@@ -12,7 +13,7 @@
 #include "race.hpp"
 
 static void explain(struct __test_metadata *_metadata, const Moment &moment, Chore &chore,
-		    Ring &ring, Fate fate)
+		    Ring &ring, Fate fate, const char *hint)
 {
 	TH_LOG("%s, %s", describe(fate), moment.describe().c_str());
 	dump_threads();
@@ -20,14 +21,18 @@ static void explain(struct __test_metadata *_metadata, const Moment &moment, Cho
 		return;
 	TH_LOG("another request %s", chore.submit(ring) == 0 && await_done(ring, 2) == Fate::done ?
 		"gets this one done, too" : "does not help");
-	TH_LOG("v7.3.2 cures this: see io_worker_retire() in io_uring/io-wq.c");
+	TH_LOG("%s", hint);
 }
 
-#define ASSERT_DONE(ring, nr)						\
+constexpr char leaving[] = "v7.3.2 cures this: see io_worker_retire() in io_uring/io-wq.c";
+constexpr char going_idle[] = "see io_wq_worker() in io_uring/io-wq.c";
+
+#define ASSERT_DONE(ring, nr, hint)						\
 do {										\
 	const Fate fate = await_done(ring, nr);					\
 										\
-	ASSERT_EQ(Fate::done, fate) explain(_metadata, moment, chore, ring, fate);	\
+	ASSERT_EQ(Fate::done, fate)						\
+		explain(_metadata, moment, chore, ring, fate, hint);		\
 } while (0)
 
 FIXTURE(new_work) {};
@@ -61,7 +66,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		struct epoll_event event;
 
 		ASSERT_EQ(0, chore.submit(ring));
-		ASSERT_DONE(ring, 1);
+		ASSERT_DONE(ring, 1, leaving);
 		const Workers worker = Workers::await_idle();
 
 		ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -76,7 +81,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		epoll_wait(nothing.get(), &event, 1, 500);
 		moment.await(worker);
 		ASSERT_EQ(0, chore.submit(next));
-		ASSERT_DONE(next, 1);
+		ASSERT_DONE(next, 1, leaving);
 		/* If there is another by now, the one that was leaving goes on. */
 		const Workers both = Workers::now();
 
@@ -87,6 +92,39 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 			dump_threads();
 		}
 		std::swap(ring, next);
+	}
+	TH_LOG("%s", moment.tried().c_str());
+}
+
+FIXTURE(next_work) {};
+FIXTURE_SETUP(next_work) {}
+FIXTURE_TEARDOWN(next_work) {}
+
+/* What is punted is left to a worker that is at work, until that one sleeps. */
+TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
+{
+	Chore chore(Punt::natural);
+	unsigned one_worker[2] = { 1, 1 };
+	Ring ring;
+
+	/* So that no other takes over what is left behind. */
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	Moment moment(ring);
+
+	TH_LOG("%s", moment.method().c_str());
+	ASSERT_EQ(0, chore.submit(ring));
+	ASSERT_DONE(ring, 1, going_idle);
+	while (moment.next()) {
+		const Workers worker = Workers::await_idle();
+
+		ASSERT_EQ(1U, worker.count()) dump_threads();
+		ASSERT_TRUE(worker.asleep()) dump_threads();
+		moment.arm(worker);
+		ASSERT_EQ(0, chore.submit(ring));
+		moment.await(worker);
+		ASSERT_EQ(0, chore.submit(ring));
+		ASSERT_DONE(ring, 2, going_idle);
 	}
 	TH_LOG("%s", moment.tried().c_str());
 }
