@@ -154,6 +154,15 @@ def busybox(arch: str) -> Path:
     return cached(f"{package}={version}", arch, "./bin/busybox", "./usr/bin/busybox")
 
 
+def companions(arch: str) -> list:
+    """What the selftest may use besides, for boot() as @extra: CRIU, where the archive has it."""
+    if with_vng():
+        return []
+    fetched = subprocess.run([TOOLS / "criu/fetch", arch],
+                             stdout=subprocess.PIPE, text=True)
+    return [Path(fetched.stdout.strip())] if fetched.returncode == 0 else []
+
+
 class Channels:
     """The guest's lines as they come: name -> bytes."""
 
