@@ -200,14 +200,17 @@ TEST(cpu_unplugged)
 	if (!put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
 
-	/* First without the CPU, then with it again. */
-	for (const bool plugged : { false, true }) {
-		if (plugged) {
-			ASSERT_TRUE(put(online, "1"))
-				TH_LOG("%s: %s", online.c_str(), strerror(errno));
+	/* First without the CPU, then as it comes back to a pool that has workers. */
+	for (const bool comes_back : { false, true }) {
+		if (comes_back) {
 			ASSERT_EQ(0, ring.open());
 		}
 		ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
+		if (comes_back) {
+			ASSERT_TRUE(put(online, "1"))
+				TH_LOG("%s: %s", online.c_str(), strerror(errno));
+			ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
+		}
 
 		const Workers workers = Workers::now();
 		const RingEnd end = ring.end();
