@@ -81,6 +81,17 @@ bool comes_before(Name one, Name another, const std::vector<__u64> &names)
 
 } // namespace
 
+/* @names are what reap() returned of so many requests. */
+#define ASSERT_ALL_DONE(names, nr)						\
+do {										\
+	ASSERT_EQ(nr, (names).size())						\
+	{									\
+		TH_LOG("a request waits for ever");				\
+		dump_threads();							\
+	}									\
+	ASSERT_EQ(0, std::ranges::count(names, 0U)) TH_LOG("a request failed");	\
+} while (0)
+
 constexpr unsigned tries = 20;
 
 /*
@@ -131,12 +142,7 @@ TEST(second_write_waits_for_first)
 		ASSERT_EQ(0, err) dump_threads();
 		const auto done = reap(ring, 2);
 
-		ASSERT_EQ(2U, done.size())
-		{
-			TH_LOG("a request waits for ever");
-			dump_threads();
-		}
-		ASSERT_EQ(0, std::ranges::count(done, 0U)) TH_LOG("a request failed");
+		ASSERT_ALL_DONE(done, 2U);
 		ASSERT_TRUE(comes_before(first, second, done))
 			TH_LOG("the second write did not wait for the first");
 		return;
@@ -194,12 +200,7 @@ TEST(others_do_not_wait)
 
 		const auto done = reap(ring, 3);
 
-		ASSERT_EQ(3U, done.size())
-		{
-			TH_LOG("a request waits for ever");
-			dump_threads();
-		}
-		ASSERT_EQ(0, std::ranges::count(done, 0U)) TH_LOG("a request failed");
+		ASSERT_ALL_DONE(done, 3U);
 		if (comes_before(other, first, done))
 			return;
 		waited++;
@@ -230,12 +231,7 @@ TEST(links_between_writes)
 
 	const auto done = reap(ring, 3);
 
-	ASSERT_EQ(3U, done.size())
-	{
-		TH_LOG("a request waits for ever");
-		dump_threads();
-	}
-	ASSERT_EQ(0, std::ranges::count(done, 0U)) TH_LOG("a request failed");
+	ASSERT_ALL_DONE(done, 3U);
 	ASSERT_TRUE(comes_before(first, linked, done));
 	ASSERT_TRUE(comes_before(first, second, done));
 }
