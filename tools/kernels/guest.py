@@ -155,11 +155,14 @@ def busybox(arch: str) -> Path:
 
 
 def companions(arch: str) -> list:
-    """What the selftest may use besides, for boot() as @extra: CRIU, where the archive has it."""
+    """What the selftest may use besides, for boot() as @extra: CRIU, if it can be had.
+
+    Else criu_test says so.
+    """
     if with_vng():
         return []
-    fetched = subprocess.run([TOOLS / "criu/fetch", arch],
-                             stdout=subprocess.PIPE, text=True)
+    fetched = subprocess.run([TOOLS / "criu/fetch", arch], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True)
     return [Path(fetched.stdout.strip())] if fetched.returncode == 0 else []
 
 
