@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,6 +306,8 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
                                  pass_fds=channels.write.values())
         running.add(guest)
         try:
+            if no_more.is_set():
+                raise KeyboardInterrupt
             channels.close_writers()
             listen(channels, outcome, start, limit, on_line)
         finally:
@@ -326,6 +329,7 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
 
 
 running = set()
+no_more = threading.Event()
 
 
 def end(guest):
@@ -337,9 +341,24 @@ def end(guest):
 
 
 def end_all():
-    """Of a caller with guests in other threads, which wait for them."""
+    """Of a caller with guests in other threads, which wait for them, or are about to."""
+    no_more.set()
     for guest in list(running):
         end(guest)
+
+
+def stop_tidily():
+    """From now on, what asks the program to end does so as ^C, and not amid its tidying up."""
+    asking = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) != signal.SIG_IGN]
+
+    def stop(*_):
+        for number in asking:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in asking:
+        signal.signal(number, stop)
 
 
 def listen(channels, outcome, start, limit, on_line):
