@@ -175,7 +175,7 @@ Moment::Moment(Ring &ring)
 
 const char *Moment::aim(Ring &ring)
 {
-	const struct sched_param lowest = { .sched_priority = 1 };
+	const struct sched_param above_worker = { .sched_priority = 2 };
 
 	errno = EPERM;
 	unlock = symbol_address("_raw_spin_unlock");
@@ -187,7 +187,7 @@ const char *Moment::aim(Ring &ring)
 	if (errno)
 		return "a CPU to share";
 	/* Not for the workers to inherit. */
-	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest))
+	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above_worker))
 		return "sched_setscheduler(SCHED_FIFO)";
 	return nullptr;
 }
@@ -205,8 +205,14 @@ bool Moment::next()
 void Moment::arm(const Workers &worker)
 {
 	stack.clear();
-	if (aimed())
-		trap = Trap(unlock, worker.tid(), nth);
+	if (!aimed())
+		return;
+
+	const bool first = round % 2;
+	const struct sched_param priority = { .sched_priority = first };
+
+	sched_setscheduler(worker.tid(), first ? SCHED_FIFO : SCHED_OTHER, &priority);
+	trap = Trap(unlock, worker.tid(), nth);
 }
 
 void Moment::await(const Workers &worker)

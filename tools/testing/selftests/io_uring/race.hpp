@@ -61,7 +61,9 @@ Fate await_done(Ring &ring, unsigned nr);
  * real-time priority, and a breakpoint wakes it as the worker unlocks its nth
  * spinlock.  The owner then takes the CPU the moment that the worker may be
  * preempted, whatever the speed of the machine.  From try to try, n walks
- * along the worker's way, over all that the worker does between two locks.
+ * along the worker's way, over all that the worker does between two locks.  In
+ * every other round the worker has a real-time priority, too: it goes on before
+ * one that the owner has made meanwhile.
  *
  * Else timed: after a random delay, which proves less.
  */
