@@ -210,6 +210,8 @@ def command_line(kernel, initrd, arch, accel, cpus, memory, cmdline, channels):
     append = f"console={log} loglevel=5 panic=-1 ktap={ktap} files={files} {cmdline}"
     if is_uml(kernel):
         return [kernel, f"mem={memory}M", f"ncpus={cpus}", f"initrd={initrd}", "con=null",
+                # Without, it has one CPU.
+                "seccomp=auto",
                 *(f"ssl{number}=null,fd:{fd}" for number, fd in enumerate(fds)),
                 *append.split(), "finish=poweroff"]
     argv = [machine.program, "-accel", accel, "-M", machine.model,
