@@ -113,7 +113,7 @@ def make_initramfs(to: Path, tree: Path, command: str, environment: Mapping[str,
         exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
         (root / "command").write_text(f"{exports}{command}\n")
         with open(to, "wb") as archive:
-            subprocess.run("find . | cpio --quiet -o -H newc -R 0:0", shell=True, cwd=root,
+            subprocess.run("find . | cpio --quiet -o -H newc -R 0:0 -C 65536", shell=True, cwd=root,
                            stdout=archive, check=True)
 
 
@@ -253,6 +253,33 @@ echo "guest: exit $status"
             *(["--append", cmdline] if cmdline else []), "--exec", f"sh {scratch}/init"]
 
 
+class Group:
+    """Guests in threads of a caller who may end them all, those too that are yet to start."""
+
+    def __init__(self):
+        self.guests = set()
+        self.ended = False
+        self.lock = threading.Lock()
+
+    def add(self, guest) -> bool:
+        with self.lock:
+            self.guests.add(guest)
+            return not self.ended
+
+    def end(self):
+        with self.lock:
+            self.ended = True
+            for guest in self.guests:
+                end(guest)
+
+
+def end(guest):
+    # Until it is waited for, nobody else can have its number.
+    if guest.returncode is None:
+        os.killpg(guest.pid, signal.SIGKILL)
+        guest.wait()
+
+
 def boot(kernel, tree, **options) -> Outcome:
     """As boot_once(), and again if an emulated kernel came upon stale code on its way up."""
     for _ in range(3):
@@ -268,11 +295,13 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
               environment: Mapping[str, str] = {}, arch: str = "amd64", cpus: int = 2,
               memory: int = 512, cmdline: str = "", limit: float = 900,
               extra: Sequence[Path] = (), out: Optional[Path] = None, accel: str = "",
-              on_line: Optional[Callable[[str], None]] = None) -> Outcome:
+              on_line: Optional[Callable[[str], None]] = None,
+              group: Optional[Group] = None) -> Outcome:
     """Runs @command in @tree under @kernel; the guest is gone when this returns.
 
     @extra: directories to merge into the guest's root.  @out receives what the
-    guest has put into /out.  @on_line gets each line of KTAP as it comes.
+    guest has put into /out.  @on_line gets each line of KTAP as it comes.  Who is in
+    @group may be ended early: it died.
     """
     kernel, tree = Path(kernel).resolve(), Path(tree).resolve()
     check_image(kernel)
@@ -306,15 +335,12 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
                                  stdout=channels.write["ktap" if vng else "log"],
                                  stderr=channels.write["log"], start_new_session=True,
                                  pass_fds=channels.write.values())
-        running.add(guest)
         try:
-            if no_more.is_set():
-                raise KeyboardInterrupt
             channels.close_writers()
-            listen(channels, outcome, start, limit, on_line)
+            if not group or group.add(guest):
+                listen(channels, outcome, start, limit, on_line)
         finally:
             end(guest)
-            running.discard(guest)
             channels.close()
         if vng and (scratch / "log").exists():
             channels.data["log"] += (scratch / "log").read_bytes()
@@ -328,25 +354,6 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
         Path(out).mkdir(parents=True, exist_ok=True)
         subprocess.run(["tar", "-x", "-C", out], input=channels.data["files"], check=True)
     return outcome
-
-
-running = set()
-no_more = threading.Event()
-
-
-def end(guest):
-    try:
-        os.killpg(guest.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    guest.wait()
-
-
-def end_all():
-    """Of a caller with guests in other threads, which wait for them, or are about to."""
-    no_more.set()
-    for guest in list(running):
-        end(guest)
 
 
 def stop_tidily():

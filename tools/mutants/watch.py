@@ -4,7 +4,7 @@ import re
 import time
 from dataclasses import dataclass
 
-PROGRAM = re.compile(r"== (\w+)")
+PROGRAM = re.compile(r"== (\w*)")
 NOT_OK = re.compile(r"not ok \d+ (\S+)")
 # What the harness and the tests say: file:line:test:text, or how a test ended.
 SAID = re.compile(r"#\s+(?:\w+\.[ch]pp:\d+:\w+:(.*)|\w+: (Test .*))")
@@ -23,17 +23,19 @@ class Verdict:
 
 
 class Watch:
-    """Follows the programs' output."""
+    """Follows the programs' output: a line of == and its name before each, and == at the end."""
 
     def __init__(self):
         self.program = self.test = ""
         self.said = []
-        self.started = {}
+        self.since = 0.0
+        self.seconds = {}       # that each program took
 
     def __call__(self, line):
         if match := PROGRAM.fullmatch(line):
-            self.program = match[1]
-            self.started[self.program] = time.monotonic()
+            now = time.monotonic()
+            self.seconds[self.program] = now - self.since
+            self.program, self.since = match[1], now
         elif " RUN " in line:
             self.said = []
             self.test = line.split()[-2]
