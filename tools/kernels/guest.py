@@ -9,6 +9,7 @@ may fill with files to bring back.
 With VM=vng in the environment, kernels that virtme-ng can boot (they need 9p or
 virtiofs) run it there, on this machine's files, and bring nothing back but KTAP and log.
 """
+import contextlib
 import fcntl
 import functools
 import os
@@ -274,9 +275,11 @@ class Group:
 
 
 def end(guest):
-    # Until it is waited for, nobody else can have its number.
+    # Once it was waited for, another process may have its number.
     if guest.returncode is None:
-        os.killpg(guest.pid, signal.SIGKILL)
+        # Another thread may be ending it just now.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guest.pid, signal.SIGKILL)
         guest.wait()
 
 
