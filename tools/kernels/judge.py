@@ -86,9 +86,11 @@ def judge_test(judgement, test, missing, bugs, required):
         for bug in bugs:
             if not bug.get("sometimes"):
                 unexpected(f", though the kernel has a bug: {bug['what']}")
-    elif bugs:
-        for bug in bugs:
+    elif named := [bug for bug in bugs if bug["keeper"] in test.log]:
+        for bug in named:
             judgement.findings[test.name] = (f"{test.verdict}: {bug['what']}, fixed in "
                                              + ", ".join(bug["fixed"]))
+    elif bugs:
+        unexpected(f", and its message does not name {bugs[0]['keeper']}")
     elif not any(promise in demanded for promise in missing):
         unexpected("")
