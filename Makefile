@@ -19,17 +19,9 @@ CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-ifndef KERNEL
-run_tests: ## build the selftest and run it on this machine's kernel, or KERNEL=7.2
-	@tools/setup/setup $(RUN_NEEDS)
-	@$(KSELFTEST) FORCE_TARGETS=1 all
-	@$(KSELFTEST) run_tests 2>&1 | tools/kselftest/tally
-else
-run_tests:
-	@tools/setup/setup $(KERNELS_NEEDS)
-	@tools/kernels/get "$(KERNEL)" >/dev/null
-	@tools/kernels/boot "$(KERNEL)" | tools/kselftest/tally
-endif
+run_tests: ## build the selftest and run it on this machine's kernel (TESTS="a_test b_test:test" KERNEL=7.2)
+	@tools/setup/setup $(if $(KERNEL),$(KERNELS_NEEDS),$(RUN_NEEDS))
+	@tools/kselftest/run "$(KERNEL)" $(TESTS) | tools/kselftest/tally build/run_tests.ktap
 
 check-kernels: ## see what the selftest says of Debian's kernels (KERNELS="6.18 7.2-rt" ARCH=arm64)
 	@tools/setup/setup $(KERNELS_NEEDS)

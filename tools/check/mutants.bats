@@ -7,6 +7,7 @@ load common
 setup()
 {
 	cd "$top/tools/mutants"
+	export PYTHONPATH=$top/tools/kernels
 	cat >"$BATS_TEST_TMPDIR/canned.c" <<-END
 	static int twice(int a);
 

@@ -391,6 +391,8 @@ def listen(channels, outcome, start, limit, on_line):
             if match := re.fullmatch(r"guest: up (.*)", line):
                 outcome.boot_seconds = time.monotonic() - start
                 outcome.release = match[1]
+                if on_line:
+                    on_line(f"# Linux {match[1]}")
                 continue
             # A command may have left its last line open.
             if match := re.fullmatch(r"(.*)guest: exit (\d+)", line):

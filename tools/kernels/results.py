@@ -13,6 +13,8 @@ from archive import BadInput
 
 PROGRAM = re.compile(r"# selftests: (?P<collection>\S+): (?P<name>\S+)")
 RESULT = re.compile(r"(not )?ok \d+ selftests: \S+: (?P<name>\S+)")
+# What the harness and the tests say: file:line:test:text, or how a test ended.
+SAID = re.compile(r"#\s+(?:\w+\.[ch]pp:\d+:\w+:(.*)|\w+: (Test .*))")
 DELAY = re.compile(r"workers left (\d+\.\d+) ms after close\(\)")
 VERDICT = {"SUCCESS": "passed", "SKIPPED": "skipped", "FAILURE": "failed"}
 
@@ -105,3 +107,14 @@ def durations(stamped_lines) -> dict:
 def delays(ktap: str) -> list:
     """From each close() to the workers' exit, in ms."""
     return [float(delay) for delay in DELAY.findall(ktap)]
+
+
+def complaint(lines) -> str:
+    """What a failing test said of it: its own words, rather than the comparison."""
+    said = [match[1] or match[2] for line in lines if (match := SAID.match(line))]
+    for number, text in enumerate(said):
+        if text.startswith("Expected "):
+            own = [words for words in said[number + 1:number + 2]
+                   if not words.startswith(("Expected ", "Test "))]
+            return (own or [text])[0]
+    return said[-1] if said else ""

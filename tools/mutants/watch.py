@@ -4,10 +4,10 @@ import re
 import time
 from dataclasses import dataclass
 
+import results
+
 PROGRAM = re.compile(r"== (\w*)")
 NOT_OK = re.compile(r"not ok \d+ (\S+)")
-# What the harness and the tests say: file:line:test:text, or how a test ended.
-SAID = re.compile(r"#\s+(?:\w+\.[ch]pp:\d+:\w+:(.*)|\w+: (Test .*))")
 
 
 class Noticed(Exception):
@@ -39,23 +39,14 @@ class Watch:
         elif " RUN " in line:
             self.said = []
             self.test = line.split()[-2]
-        elif match := SAID.match(line):
-            self.said.append(match[1] or match[2])
         elif match := NOT_OK.match(line):
             self.test = match[1]
             raise Noticed
-
-    def complaint(self):
-        """What the failing test said; its own words rather than the comparison."""
-        for number, text in enumerate(self.said):
-            if text.startswith("Expected "):
-                own = [said for said in self.said[number + 1:number + 2]
-                       if not said.startswith(("Expected ", "Test "))]
-                return (own or [text])[0]
-        return self.said[-1] if self.said else ""
+        else:
+            self.said.append(line)
 
     def failed(self):
-        return any(text.startswith("Expected ") for text in self.said)
+        return any(":Expected " in line for line in self.said)
 
     def verdict(self, how):
-        return Verdict(how, f"{self.program}: {self.test}", self.complaint())
+        return Verdict(how, f"{self.program}: {self.test}", results.complaint(self.said))
