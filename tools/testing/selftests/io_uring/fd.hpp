@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* A move-only owner of a file descriptor. */
+/* Move-only owners of file descriptors. */
 #ifndef FD_HPP
 #define FD_HPP
 
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 #include <utility>
 
@@ -37,7 +39,16 @@ struct Pipe {
 	Fd rd, wr;
 
 	/* 0, or -errno. */
-	int open();
+	int open()
+	{
+		int fds[2];
+
+		if (pipe2(fds, O_CLOEXEC))
+			return -errno;
+		rd = Fd(fds[0]);
+		wr = Fd(fds[1]);
+		return 0;
+	}
 };
 
 #endif /* FD_HPP */

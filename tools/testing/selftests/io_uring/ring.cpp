@@ -4,40 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-int Pipe::open()
-{
-	int fds[2];
-
-	if (pipe2(fds, O_CLOEXEC))
-		return -errno;
-	rd = Fd(fds[0]);
-	wr = Fd(fds[1]);
-	return 0;
-}
-
-bool RingEnd::over() const
-{
-	struct pollfd p = { .fd = rd.get(), .events = 0, .revents = 0 };
-
-	return poll(&p, 1, 0) == 1;
-}
-
-bool RingEnd::await() const
-{
-	const Deadline deadline(limit::event);
-	struct pollfd p = { .fd = rd.get(), .events = 0, .revents = 0 };
-
-	while (!deadline.over())
-		if (poll(&p, 1, deadline.poll_ms()) == 1)
-			return p.revents & POLLHUP;
-	return false;
-}
 
 Ring::Ring(Ring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false)) {}
 
@@ -79,11 +49,22 @@ int Ring::map(int fd, struct io_uring_params &p)
 {
 	if (const int err = io_uring_queue_mmap(fd, &p, &ring))
 		return err;
+	/* Before liburing 2.15 it leaves some of these at 0, or all. */
+	ring.flags = p.flags;
 	ring.features = p.features;
+	ring.ring_fd = ring.enter_ring_fd = fd;
 	if (!(p.flags & IORING_SETUP_NO_SQARRAY))
 		for (unsigned i = 0; i < p.sq_entries; i++)
 			ring.sq.array[i] = i;
 	return 0;
+}
+
+static void unmap(const struct io_uring &ring)
+{
+	const size_t sqe_size = ring.flags & IORING_SETUP_SQE128 ? 128 : 64;
+
+	munmap(ring.sq.sqes, ring.sq.ring_entries * sqe_size);
+	munmap(ring.sq.ring_ptr, ring.sq.ring_sz);
 }
 
 /* Not io_uring_resize_rings(), which came with liburing 2.9. */
@@ -103,9 +84,7 @@ int Ring::resize(unsigned entries)
 	if (const int err = map(fd(), p))
 		return err;
 	catch_up();
-
-	munmap(old.sq.ring_ptr, old.sq.ring_sz);
-	munmap(old.sq.sqes, old.sq.ring_entries * sizeof(struct io_uring_sqe));
+	unmap(old);
 	return 0;
 }
 
@@ -117,8 +96,17 @@ int Ring::enable()
 
 void Ring::close()
 {
-	if (std::exchange(opened, false))
-		io_uring_queue_exit(&ring);
+	if (!std::exchange(opened, false))
+		return;
+	/*
+	 * Not io_uring_queue_exit(): from liburing 2.5 to 2.8 it leaves half of
+	 * an array of 128-byte SQEs mapped, which holds the ring.
+	 */
+	unmap(ring);
+	/* The one flag that there may be; liburing 2.3 does not look for it itself. */
+	if (ring.int_flags)
+		io_uring_unregister_ring_fd(&ring);
+	::close(fd());
 }
 
 RingEnd Ring::end()

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Rings, the event of their end, and work for the workers behind them. */
+/* Rings, and work for the workers behind them. */
 #ifndef RING_HPP
 #define RING_HPP
 
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "deadline.hpp"
-#include "fd.hpp"
+#include "ring_end.hpp"
 
 /* liburing.h brings its own <linux/io_uring.h>, which may be an old one. */
 #ifndef IORING_SETUP_NO_SQARRAY
@@ -20,27 +20,6 @@ inline constexpr unsigned use_registered_ring = 1U << 31;
 inline constexpr unsigned register_clone_buffers = 30;
 inline constexpr unsigned register_resize_rings = 33;
 }
-
-/*
- * The end of a ring, as an event: the only write end of a pipe, held by the
- * ring as a registered file.  io_ring_ctx_free() lets go of it, and only after
- * io_ring_exit_work() made every task that used the ring drop its tctx node,
- * that is, after the kernel decided about these tasks' idle workers.
- */
-class RingEnd {
-public:
-	explicit RingEnd(Fd rd) : rd(std::move(rd)) {}
-
-	/* Reports POLLHUP once the ring is gone. */
-	int fd() const { return rd.get(); }
-	/* True if the ring is gone by now. */
-	bool over() const;
-	/* True once the ring is gone, false if limit::event passed before. */
-	bool await() const;
-
-private:
-	Fd rd;
-};
 
 class Ring {
 public:

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+#include "ring_end.hpp"
+
+#include <poll.h>
+
+#include "deadline.hpp"
+
+bool RingEnd::over() const
+{
+	struct pollfd p = { .fd = rd.get(), .events = 0, .revents = 0 };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+bool RingEnd::await() const
+{
+	const Deadline deadline(limit::event);
+	struct pollfd p = { .fd = rd.get(), .events = 0, .revents = 0 };
+
+	while (!deadline.over())
+		if (poll(&p, 1, deadline.poll_ms()) == 1)
+			return p.revents & POLLHUP;
+	return false;
+}

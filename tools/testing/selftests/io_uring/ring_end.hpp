@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The event of a ring's end. */
+#ifndef RING_END_HPP
+#define RING_END_HPP
+
+#include "fd.hpp"
+
+/*
+ * The end of a ring, as an event: the only write end of a pipe, held by the
+ * ring as a registered file.  io_ring_ctx_free() lets go of it, and only after
+ * io_ring_exit_work() made every task that used the ring drop its tctx node,
+ * that is, after the kernel decided about these tasks' idle workers.
+ */
+class RingEnd {
+public:
+	explicit RingEnd(Fd rd) : rd(std::move(rd)) {}
+
+	/* Reports POLLHUP once the ring is gone. */
+	int fd() const { return rd.get(); }
+	/* True if the ring is gone by now. */
+	bool over() const;
+	/* True once the ring is gone, false if limit::event passed before. */
+	bool await() const;
+
+private:
+	Fd rd;
+};
+
+#endif /* RING_END_HPP */
