@@ -316,6 +316,7 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
     if not (tree / "run_kselftest.sh").exists():
         raise BadInput(f"{tree} is no installed kselftest tree")
 
+    environment = {"KSFT_DISTURB": "1", **environment}
     if not is_uml(kernel):
         accel = accel or accelerator(kernel, arch)
         if accel != "kvm":

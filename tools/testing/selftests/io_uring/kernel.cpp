@@ -132,13 +132,20 @@ const char *symbol_source(std::string_view symbol)
 	return nullptr;
 }
 
+/* Whether @name is 1 in the environment. */
+bool demanded(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && !strcmp(value, "1");
+}
+
 /* As exit_on_idle_promise(). */
 const char *find_promise()
 {
-	const char *required = getenv("KSFT_REQUIRE_EXIT_ON_IDLE");
 	struct utsname uts;
 
-	if (required && !strcmp(required, "1"))
+	if (demanded("KSFT_REQUIRE_EXIT_ON_IDLE"))
 		return "KSFT_REQUIRE_EXIT_ON_IDLE=1 demands it";
 	if (const char *source = symbol_source("io_wq_set_exit_on_idle"))
 		return source;
@@ -169,6 +176,11 @@ const char *exit_on_idle_promise()
 	static const char *const promise = find_promise();
 
 	return promise;
+}
+
+const char *must_not_disturb()
+{
+	return demanded("KSFT_DISTURB") ? nullptr : skip::may_not_disturb;
 }
 
 unsigned long symbol_address(std::string_view symbol)

@@ -32,6 +32,7 @@ inline constexpr char no_registration[] = "kernel does not know this registratio
 inline constexpr char no_request[] = "kernel does not know this request";
 inline constexpr char no_cpuset[] = "no cpuset can be made";
 inline constexpr char no_hotplug[] = "no CPU can be unplugged";
+inline constexpr char may_not_disturb[] = "would change the whole machine: KSFT_DISTURB=1 allows it";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
@@ -49,6 +50,12 @@ const char *cannot_test();
  * worker that lingers: one that exits needs no promise.
  */
 const char *exit_on_idle_promise();
+
+/*
+ * skip::may_not_disturb, or a null pointer where KSFT_DISTURB=1 says that the machine is
+ * the test's own: for tests that others on the machine would feel.
+ */
+const char *must_not_disturb();
 
 /* The address of a function of the kernel, 0 if /proc/kallsyms does not tell. */
 unsigned long symbol_address(std::string_view symbol);
