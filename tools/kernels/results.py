@@ -15,6 +15,8 @@ PROGRAM = re.compile(r"# selftests: (?P<collection>\S+): (?P<name>\S+)")
 RESULT = re.compile(r"(not )?ok \d+ selftests: \S+: (?P<name>\S+)")
 # What the harness and the tests say: file:line:test:text, or how a test ended.
 SAID = re.compile(r"#\s+(?:\w+\.[ch]pp:\d+:\w+:(.*)|\w+: (Test .*))")
+# What side-by-side says, as it prints all of a program's lines at once.
+TOOK = re.compile(r"# (?P<name>\S+_test) took (?P<seconds>\S+) s")
 DELAY = re.compile(r"workers left (\d+\.\d+) ms after close\(\)")
 VERDICT = {"SUCCESS": "passed", "SKIPPED": "skipped", "FAILURE": "failed"}
 
@@ -38,25 +40,36 @@ class Program:
 
 
 def as_subtests(lines) -> Iterator[str]:
-    """Turns programs into subtests as KTAP has them: the runner prefixes their lines by "# "."""
-    yield "KTAP version 1"
-    inside = False
+    """Turns programs into subtests as KTAP has them: the runner prefixes their lines by "# ".
+
+    Several runs of it, one after the other, become one.
+    """
+    programs = []
+    planned = 0
+    inside = None
     reason = ""
     for line in lines:
         line = line.rstrip("\r\n")
         if PROGRAM.fullmatch(line):
-            inside, reason = True, ""
-            yield "  KTAP version 1"
-            yield f"  # Subtest: {line[2:]}"
+            inside, reason = ["  KTAP version 1", f"  # Subtest: {line[2:]}"], ""
         elif inside and RESULT.match(line):
-            inside = False
-            yield line + (f" {reason}" if reason and line.endswith("# SKIP") else "")
+            line = re.sub("ok [0-9]+", f"ok {len(programs) + 1}", line, 1)
+            inside.append(line + (f" {reason}" if reason and line.endswith("# SKIP") else ""))
+            programs.append(inside)
+            inside = None
         elif skip := re.fullmatch(r"# 1\.\.0 # SKIP (.*)", line):
             reason = skip[1]
         elif inside and not re.fullmatch(r"# K?TAP version \d+", line):
-            yield "  " + line.removeprefix("# ")
-        elif not inside and re.fullmatch(r"1\.\.\d+|(not )?ok \d+ .*", line):
-            yield line
+            inside.append("  " + line.removeprefix("# "))
+        elif plan := re.fullmatch(r"1\.\.(\d+)", line):
+            planned += int(plan[1])
+    # One that did not come to its end.
+    if inside:
+        programs.append(inside)
+    yield "KTAP version 1"
+    yield f"1..{max(planned, len(programs))}"
+    for program in programs:
+        yield from program
 
 
 @functools.lru_cache(maxsize=None)
@@ -101,6 +114,8 @@ def durations(stamped_lines) -> dict:
             begun[match["name"]] = stamp
         elif (match := RESULT.match(line)) and match["name"] in begun:
             seconds[match["name"]] = stamp - begun[match["name"]]
+        elif match := TOOK.fullmatch(line):
+            seconds[match["name"]] = float(match["seconds"])
     return seconds
 
 
