@@ -5,8 +5,13 @@ KSELFTEST := $(MAKE) --no-print-directory -C $(SELFTESTS) TARGETS=io_uring
 
 # To build and run the tests; on other kernels; on kernels of our making; to check them.
 RUN_NEEDS := g++ liburing-dev make perl python3 pkg-config rsync xz-utils
+ARCH ?= amd64
 KERNELS_NEEDS := $(RUN_NEEDS) busybox-static cpio dpkg-dev gnuplot-nox \
-	$(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
+	$(if $(filter amd64 i386,$(ARCH)),qemu-system-x86) \
+	$(if $(filter arm64 armhf,$(ARCH)),qemu-system-arm) \
+	$(if $(filter ppc64el,$(ARCH)),qemu-system-ppc) \
+	$(if $(filter riscv64 s390x,$(ARCH)),qemu-system-misc)
+export ARCH
 KERNEL_BUILD_NEEDS := $(KERNELS_NEEDS) bc bison ccache flex gcc libelf-dev
 CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-gnu \
 	riscv64-linux-gnu s390x-linux-gnu
@@ -23,7 +28,7 @@ run_tests: ## build the selftest and run it on this machine's kernel (TESTS="a_t
 	@tools/setup/setup $(if $(KERNEL),$(KERNELS_NEEDS),$(RUN_NEEDS))
 	@tools/kselftest/run "$(KERNEL)" $(TESTS) | tools/kselftest/tally build/run_tests.ktap
 
-check-kernels: ## see what the selftest says of Debian's kernels (KERNELS="6.18 7.2-rt" ARCH=arm64)
+check-kernels: ## see what the selftest says of Debian's kernels (KERNELS="6.18 7.2-rt" ARCH="arm64 s390x")
 	@tools/setup/setup $(KERNELS_NEEDS)
 	@tools/kernels/check $(KERNELS)
 

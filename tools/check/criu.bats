@@ -69,7 +69,7 @@ skips()
 
 @test "criu: the archive's newest dumps and restores who closed its ring" {
 	need_root
-	CRIU=$("$top/tools/criu/fetch")/run-criu run ./criu_test
+	CRIU=$("$top/tools/companions/fetch")/run-criu run ./criu_test
 	if [[ $output == *"1..0 # SKIP kernel lacks"* || $output == *"1..0 # SKIP criu fails here"* ]]; then
 		skip "CRIU does not work on this kernel"
 	fi

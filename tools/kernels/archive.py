@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Single files out of the distribution's packages, kept in the user's cache."""
+"""Files out of the distribution's packages, kept in the user's cache."""
+import contextlib
 import fcntl
 import os
 import shutil
@@ -25,36 +26,64 @@ def offers(pattern: str, arch: str) -> list:
     return [tuple(line.split()) for line in listing.stdout.splitlines()]
 
 
-def kept(package: str, arch: str) -> Path:
-    """Where cached() has the file of a package=version."""
-    return KEPT / f"{package.replace('=', '_')}_{arch}"
+@contextlib.contextmanager
+def downloaded(package: str, arch: str, name: str):
+    """A directory with the one .deb of a package=version, whose signature apt has checked."""
+    # If it is interrupted, apt goes on with what it finds there.
+    scratch = KEPT / "partial" / name
+    scratch.mkdir(parents=True, exist_ok=True)
+    got = subprocess.run([ARCHIVE, "-a", arch, "get", package], cwd=scratch, text=True,
+                         stderr=subprocess.PIPE)
+    if got.returncode:
+        raise BadInput(f"cannot download {package}: "
+                       + got.stderr.strip().rpartition("\n")[2])
+    yield scratch
+    shutil.rmtree(scratch)
 
 
-def cached(package: str, arch: str, *members: str) -> Path:
-    """The one file of a package=version that matches; apt has checked its signature."""
-    path = kept(package, arch)
+@contextlib.contextmanager
+def alone():
+    """The one who changes the cache."""
     KEPT.mkdir(parents=True, exist_ok=True)
     with open(KEPT / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def cached(package: str, arch: str, *members: str) -> Path:
+    """The one file of a package=version that matches."""
+    path = KEPT / f"{package.replace('=', '_')}_{arch}"
+    with alone():
         if path.exists():
             return path
-        # If it is interrupted, apt goes on with what it finds there.
-        scratch = KEPT / "partial" / path.name
-        scratch.mkdir(parents=True, exist_ok=True)
-        got = subprocess.run([ARCHIVE, "-a", arch, "get", package], cwd=scratch, text=True,
-                             stderr=subprocess.PIPE)
-        if got.returncode:
-            raise BadInput(f"cannot download {package}: "
-                           + got.stderr.strip().rpartition("\n")[2])
-        deb, = scratch.glob("*.deb")
-        with open(scratch / "file", "wb") as file:
+        with downloaded(package, arch, path.name) as scratch:
+            deb, = scratch.glob("*.deb")
+            with open(scratch / "file", "wb") as file:
+                data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb],
+                                        stdout=subprocess.PIPE)
+                subprocess.run(["tar", "-xO", "--wildcards", *members], stdin=data.stdout,
+                               stdout=file, stderr=subprocess.DEVNULL)
+                data.wait()
+            if not os.path.getsize(file.name):
+                raise BadInput(f"{package} has none of {' '.join(members)}")
+            os.chmod(file.name, 0o755)
+            os.replace(file.name, path)
+    return path
+
+
+def cached_tree(package: str, arch: str, name: str, *members: str) -> Path:
+    """A directory with the files of a package=version that match; maybe with none."""
+    path = KEPT / f"{name}_{package.replace('=', '_')}_{arch}"
+    with alone():
+        if path.exists():
+            return path
+        with downloaded(package, arch, path.name) as scratch:
+            deb, = scratch.glob("*.deb")
+            tree = scratch / "tree"
+            tree.mkdir()
             data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
-            subprocess.run(["tar", "-xO", "--wildcards", *members], stdin=data.stdout,
-                           stdout=file, stderr=subprocess.DEVNULL)
+            subprocess.run(["tar", "-x", "-C", tree, "--wildcards", *members], stdin=data.stdout,
+                           stderr=subprocess.DEVNULL)
             data.wait()
-        if not os.path.getsize(file.name):
-            raise BadInput(f"{package} has none of {' '.join(members)}")
-        os.chmod(file.name, 0o755)
-        os.replace(file.name, path)
-        shutil.rmtree(scratch)
+            os.replace(tree, path)
     return path
