@@ -66,9 +66,9 @@ passes()
 
 @test "surroundings: io_uring_setup forbidden by seccomp" {
 	skips "io_uring is forbidden by seccomp or an LSM" \
-		"$BATS_TEST_DIRNAME/without_io_uring" EPERM ./rearm_test
-	skips "kernel has no io_uring (CONFIG_IO_URING)" \
-		"$BATS_TEST_DIRNAME/without_io_uring" ENOSYS ./rearm_test
+		"$BATS_TEST_DIRNAME/refuse" EPERM io_uring_setup ./rearm_test
+	skips "io_uring is forbidden by seccomp or an LSM" \
+		"$BATS_TEST_DIRNAME/refuse" ENOSYS io_uring_setup ./rearm_test
 }
 
 @test "surroundings: unprivileged user" {

@@ -18,11 +18,6 @@
 
 namespace {
 
-Fd memory_file()
-{
-	return Fd(memfd_create("cancel_test", MFD_CLOEXEC));
-}
-
 /* Queues a write of @len bytes, and names it, by a number that class Work does not use. */
 void queue_write(Ring &ring, const Fd &file, const void *data, unsigned len, __u64 name)
 {

@@ -131,7 +131,7 @@ static int stall(Ring &ring, const Fd &file)
 TEST(second_write_waits_for_first)
 {
 	for (unsigned i = 0; i < tries; i++) {
-		const Fd file(memfd_create("hashed_test", MFD_CLOEXEC));
+		const Fd file = memory_file();
 		Ring ring;
 
 		ASSERT_TRUE(file);
@@ -153,7 +153,7 @@ TEST(second_write_waits_for_first)
 /* So it does in the pool of another thread, whose worker is woken for it. */
 TEST(other_pool_waits_for_first)
 {
-	const Fd file(memfd_create("hashed_test", MFD_CLOEXEC));
+	const Fd file = memory_file();
 	Peer peer;
 	Ring ring;
 	int submitted = 0;
@@ -184,7 +184,7 @@ TEST(others_do_not_wait)
 	unsigned missed = 0, waited = 0;
 
 	while (missed < tries && waited < tries) {
-		const Fd file(memfd_create("hashed_test", MFD_CLOEXEC));
+		const Fd file = memory_file();
 		Ring ring;
 
 		ASSERT_TRUE(file);
@@ -214,7 +214,7 @@ TEST(others_do_not_wait)
 TEST(links_between_writes)
 {
 	unsigned one_worker[2] = { 1, 1 };
-	const Fd file(memfd_create("hashed_test", MFD_CLOEXEC));
+	const Fd file = memory_file();
 	Work work(Class::bounded);
 	Ring ring;
 

@@ -17,22 +17,48 @@
 #include <thread>
 #include <unistd.h>
 
-#include "fd.hpp"
+#include "ring.hpp"
 
 namespace {
+
+/* The line of /proc/kallsyms that has @symbol, empty if none. */
+std::string kallsyms_line(std::string_view symbol)
+{
+	std::ifstream kallsyms("/proc/kallsyms");
+	std::string line;
+
+	while (std::getline(kallsyms, line))
+		if (line.ends_with(symbol) && line[line.size() - symbol.size() - 1] == ' ')
+			return line;
+	return {};
+}
+
+/* By a security module, seccomp, or a kernel without the call. */
+bool refused(int ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
+}
 
 const char *io_uring_forbidden()
 {
 	struct io_uring_params p = {};
 	const Fd ring(io_uring_setup(1, &p));
+	const auto fd = static_cast<unsigned>(ring.get());
+	const int file = STDERR_FILENO;
 	int disabled = 0;
 
-	if (ring.get() == -ENOSYS)
+	/* seccomp may say so, too, and that of a container does. */
+	if (ring.get() == -ENOSYS && kallsyms_line("io_wq_create").empty())
 		return skip::no_io_uring;
-	if (ring.get() != -EPERM)
-		return nullptr;
 	std::ifstream("/proc/sys/kernel/io_uring_disabled") >> disabled;
-	return disabled ? skip::disabled : skip::forbidden;
+	if (ring.get() == -EPERM && disabled)
+		return skip::disabled;
+	if (refused(ring.get()))
+		return skip::forbidden;
+	if (ring && (refused(io_uring_register(fd, IORING_REGISTER_FILES, &file, 1)) ||
+		     refused(io_uring_enter(fd, 0, 0, 0, nullptr))))
+		return skip::forbidden;
+	return nullptr;
 }
 
 /* /proc is that of another PID namespace where it knows us by another name. */
@@ -84,37 +110,71 @@ bool enough_memory()
 	return !!ring;
 }
 
+/* Of the largest test, for its writes to files in memory. */
+bool enough_file_size()
+{
+	return enough(RLIMIT_FSIZE, 64UL << 20);
+}
+
+enum Threads { enough_threads, few_threads, no_threads, no_room };
+
 /* Whether a child can have as many threads as the largest test has workers. */
-bool enough_threads()
+Threads try_threads()
 {
 	constexpr int need = 20;
 	const pid_t child = fork();
 	int status;
 
 	if (child < 0)
-		return false;
+		return errno == EAGAIN ? few_threads : no_room;
 	if (child == 0) {
 		try {
 			for (int i = 0; i < need; i++)
 				std::thread(pause).detach();
-		} catch (const std::system_error &) {
-			_exit(1);
+		} catch (const std::system_error &why) {
+			if (why.code() != std::errc::resource_unavailable_try_again)
+				_exit(no_threads);
+			/* It is also what lacks memory for a stack. */
+			const pid_t another = fork();
+
+			if (another == 0)
+				_exit(0);
+			_exit(another < 0 && errno == EAGAIN ? few_threads : no_room);
 		}
-		_exit(0);
+		_exit(enough_threads);
 	}
-	return waitpid(child, &status, 0) == child && status == 0;
+	waitpid(child, &status, 0);
+	return static_cast<Threads>(WEXITSTATUS(status));
 }
 
-/* The line of /proc/kallsyms that has @symbol, empty if none. */
-std::string kallsyms_line(std::string_view symbol)
+const char *threads_lacking()
 {
-	std::ifstream kallsyms("/proc/kallsyms");
-	std::string line;
+	enough(RLIMIT_AS, RLIM_INFINITY);
+	enough(RLIMIT_DATA, RLIM_INFINITY);
+	switch (try_threads()) {
+	case few_threads:
+		return skip::few_threads;
+	case no_threads:
+		return skip::no_threads;
+	case no_room:
+		return skip::little_address_space;
+	default:
+		return nullptr;
+	}
+}
 
-	while (std::getline(kallsyms, line))
-		if (line.ends_with(symbol) && line[line.size() - symbol.size() - 1] == ' ')
-			return line;
-	return {};
+/* What class Work takes to make requests that wait until they are let go. */
+const char *waiting_lacking()
+{
+	constexpr int need = 30; /* as long as a test may take */
+	int seconds = 0;
+
+	if (!memory_file())
+		return skip::no_memory_file;
+	if (Work(Class::bounded).open())
+		return skip::no_lease;
+	std::ifstream("/proc/sys/fs/lease-break-time") >> seconds;
+	return seconds && seconds < need ? skip::short_lease : nullptr;
 }
 
 /* Which list of the kernel's functions has @symbol, or a null pointer. */
@@ -166,9 +226,11 @@ const char *cannot_test()
 		return skip::few_files;
 	if (!enough_memory())
 		return skip::little_memory;
-	if (!enough_threads())
-		return skip::few_threads;
-	return nullptr;
+	if (!enough_file_size())
+		return skip::small_files;
+	if (const char *why = threads_lacking())
+		return why;
+	return waiting_lacking();
 }
 
 const char *exit_on_idle_promise()

@@ -13,12 +13,21 @@ inline constexpr char forbidden[] = "io_uring is forbidden by seccomp or an LSM"
 inline constexpr char no_proc[] = "no /proc that shows this PID namespace";
 inline constexpr char few_files[] = "RLIMIT_NOFILE is too low";
 inline constexpr char little_memory[] = "RLIMIT_MEMLOCK is too low";
+inline constexpr char small_files[] = "RLIMIT_FSIZE is too low";
+inline constexpr char no_memory_file[] = "no file in memory can be made";
+inline constexpr char no_lease[] = "no file can be leased";
+inline constexpr char short_lease[] = "fs.lease-break-time is too short";
+inline constexpr char little_address_space[] = "RLIMIT_AS or RLIMIT_DATA is too low";
+inline constexpr char no_threads[] = "threads are forbidden by seccomp";
 inline constexpr char few_threads[] = "RLIMIT_NPROC or pids.max is too low";
 inline constexpr char no_promise[] = "kernel does not promise that idle io-wq workers exit";
 inline constexpr char no_setup_flag[] = "kernel does not know this ring setup flag";
 inline constexpr char not_this_user[] = "this user cannot have a ring";
 inline constexpr char no_user_namespace[] = "no user namespace may be made here";
 inline constexpr char no_namespace_type[] = "kernel does not know this type of namespace";
+inline constexpr char one_cpu[] = "needs a second CPU";
+inline constexpr char no_affinity[] = "may not choose its CPU";
+inline constexpr char no_socket[] = "no socket can be made";
 inline constexpr char no_other_user[] = "may not become another user";
 inline constexpr char no_pids_cgroup[] = "no cgroup that limits processes can be made";
 inline constexpr char no_keyrings[] = "no session keyring can be joined";
@@ -32,13 +41,14 @@ inline constexpr char no_registration[] = "kernel does not know this registratio
 inline constexpr char no_request[] = "kernel does not know this request";
 inline constexpr char no_cpuset[] = "no cpuset can be made";
 inline constexpr char no_hotplug[] = "no CPU can be unplugged";
-inline constexpr char may_not_disturb[] = "would change the whole machine: KSFT_DISTURB=1 allows it";
+inline constexpr char may_not_disturb[] =
+	"would change the whole machine: KSFT_DISTURB=1 allows it";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
 /*
  * Why no test can run here, one of the above, or a null pointer.  Raises
- * RLIMIT_NOFILE and RLIMIT_MEMLOCK to their hard limits on the way.
+ * limits to their hard limits on the way.
  */
 const char *cannot_test();
 

@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 Ring::Ring(Ring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false)) {}
 
@@ -181,35 +179,46 @@ int Ring::discard(unsigned nr)
 	return 0;
 }
 
-/* The read end of a FIFO that has no name any more, for O_PATH only; or -errno. */
-static int open_fifo()
+static std::string path_of(const Fd &file)
 {
-	int err = -ENOENT;
+	return "/proc/self/fd/" + std::to_string(file.get());
+}
 
-	for (const char *dir : { "/dev/shm", "/tmp", "/var/tmp", "." }) {
-		const std::string path =
-			std::string(dir) + "/io_uring_test." + std::to_string(getpid());
+Fd memory_file()
+{
+	constexpr unsigned noexec_seal = 8; /* MFD_NOEXEC_SEAL, since v6.3, as some demand it */
+	int fd = memfd_create("io_uring_test", MFD_CLOEXEC | noexec_seal);
 
-		if (mkfifo(path.c_str(), 0600)) {
-			err = -errno;
-			continue;
-		}
-		const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("io_uring_test", MFD_CLOEXEC);
+	return Fd(fd < 0 ? -errno : fd);
+}
 
-		unlink(path.c_str());
-		return fd;
-	}
-	return err;
+/* A file with a lease, which makes who opens it wait; or -errno. */
+static Fd leased_file()
+{
+	Fd unleased = memory_file();
+
+	if (!unleased)
+		return unleased;
+	/* Opened anew: only so the kernel counts who has it open (check_conflicting_open()). */
+	Fd file(open(path_of(unleased).c_str(), O_RDWR | O_CLOEXEC));
+
+	/* Nobody is to be sent SIGIO. */
+	if (!file || fcntl(file.get(), F_SETLEASE, F_WRLCK) || fcntl(file.get(), F_SETOWN, 0))
+		return Fd(-errno);
+	return file;
 }
 
 void Work::prepare(struct io_uring_sqe *sqe)
 {
 	if (kind == Class::bounded)
-		io_uring_prep_openat(sqe, AT_FDCWD, fifo, O_RDONLY | O_CLOEXEC, 0);
+		/* Who would but read waits by looking again and again (__break_lease()). */
+		io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), O_WRONLY | O_CLOEXEC, 0);
 	else if (kind == Class::unbounded)
-		io_uring_prep_splice(sqe, gate.rd.get(), -1, sink.get(), -1, 1, 0);
+		io_uring_prep_splice(sqe, gate.rd.get(), -1, sink.wr.get(), -1, 1, 0);
 	else
-		io_uring_prep_write(sqe, sink.get(), "", 1, 0);
+		io_uring_prep_write(sqe, file.get(), "", 1, 0);
 	if (kind != Class::hashed)
 		sqe->flags |= IOSQE_ASYNC;
 	sqe->user_data = static_cast<__u64>(kind == Class::bounded ? Result::file : Result::byte);
@@ -217,21 +226,19 @@ void Work::prepare(struct io_uring_sqe *sqe)
 
 int Work::open()
 {
-	if (kind == Class::bounded) {
-		gate.rd = Fd(open_fifo());
-		snprintf(fifo, sizeof(fifo), "/proc/self/fd/%d", gate.rd.get());
-		return gate.rd ? 0 : gate.rd.get();
+	if (kind == Class::unbounded) {
+		const int err = gate.open();
+
+		return err ?: sink.open();
 	}
-	if (const int err = gate.open())
-		return err;
-	sink = Fd(kind == Class::hashed ? memfd_create("sink", MFD_CLOEXEC)
-					: ::open("/dev/null", O_WRONLY | O_CLOEXEC));
-	return sink ? 0 : -errno;
+	file = kind == Class::bounded ? leased_file() : memory_file();
+	path = path_of(file);
+	return file ? 0 : file.get();
 }
 
 int Work::submit(Ring &ring)
 {
-	if (!gate.rd) {
+	if (!file && !gate.rd) {
 		if (const int err = open())
 			return err;
 	}
@@ -258,12 +265,8 @@ int Work::submit(Ring &ring)
 
 int Work::release()
 {
-	/* A writer that does not wait for readers, even those yet to come. */
-	if (kind == Class::bounded) {
-		gate.wr = Fd(::open(fifo, O_RDWR | O_CLOEXEC));
-		return gate.wr ? 0 : -errno;
-	}
-
+	if (kind == Class::bounded)
+		return fcntl(file.get(), F_SETLEASE, F_UNLCK) ? -errno : 0;
 	if (kind == Class::hashed)
 		return 0;
 

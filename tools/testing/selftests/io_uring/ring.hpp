@@ -4,6 +4,7 @@
 #define RING_HPP
 
 #include <liburing.h>
+#include <string>
 #include <vector>
 
 #include "deadline.hpp"
@@ -76,11 +77,15 @@ private:
  */
 enum class Class { bounded, unbounded, hashed };
 
+/* An empty file in memory, without a name; or -errno. */
+Fd memory_file();
+
 /*
  * Requests for workers.  Bounded and unbounded ones each occupy a worker until
  * released, as they are neither polled for nor tried without blocking:
- * - bounded: IORING_OP_OPENAT of a FIFO that nobody writes to;
- * - unbounded: IORING_OP_SPLICE from an empty pipe to /dev/null.
+ * - bounded: IORING_OP_OPENAT of a file that is leased (F_SETLEASE in fcntl(2));
+ * - unbounded: IORING_OP_SPLICE from an empty pipe to another.
+ * Neither needs a file system to be writable, nor any file to exist but those in /proc.
  * With IOSQE_ASYNC, io_wq_enqueue() does not wait for a worker to be free.
  *
  * Hashed ones end by themselves, one after the other in one worker:
@@ -110,10 +115,11 @@ private:
 
 	Class kind;
 	unsigned nr, flags;
-	/* The input, and what lets go of those who wait for it. */
-	Pipe gate;
-	Fd sink;
-	char fifo[32];
+	/* What is written to or opened, and how the latter is called. */
+	Fd file;
+	std::string path;
+	/* From where unbounded requests get their bytes, and where these go. */
+	Pipe gate, sink;
 };
 
 /*

@@ -29,7 +29,7 @@ FIXTURE_TEARDOWN(pending) {}
 
 FIXTURE_VARIANT(pending)
 {
-	/* Queues what will not complete by itself.  How many requests that is. */
+	/* Queues what will not complete by itself.  How many requests that is, 0 without a socket. */
 	unsigned (*queue)(Ring &ring, const Pipe &pipe);
 };
 
@@ -63,6 +63,8 @@ FIXTURE_VARIANT_ADD(pending, multishot_accept)
 		/* An abstract name of the kernel's choice. */
 		const struct sockaddr any = { .sa_family = AF_UNIX, .sa_data = {} };
 
+		if (listener < 0)
+			return 0U;
 		bind(listener, &any, sizeof(any.sa_family));
 		listen(listener, 1);
 		io_uring_prep_multishot_accept(next_sqe(ring), listener, nullptr, nullptr, 0);
@@ -164,6 +166,8 @@ TEST_F(pending, cancelled_by_the_end)
 	const int nr = static_cast<int>(variant->queue(ring, pipe));
 	struct io_uring_cqe *cqe;
 
+	if (nr == 0)
+		SKIP(return, "%s", skip::no_socket);
 	ASSERT_EQ(nr, io_uring_submit(ring.get()));
 	if (io_uring_peek_cqe(ring.get(), &cqe) == 0) {
 		/* Each variant's opcode is known, or refused at once. */
