@@ -15,8 +15,8 @@ export ARCH
 KERNEL_BUILD_NEEDS := $(KERNELS_NEEDS) bc bison ccache flex gcc libelf-dev
 CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-gnu \
 	riscv64-linux-gnu s390x-linux-gnu
-CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy file git \
-	libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
+CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy debootstrap file git \
+	libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
 
 .PHONY: help run_tests check check-kernels check-mutants check-debug coverage install-tree patch \
 	liburing-test clean clean-kernels

@@ -104,45 +104,132 @@ S=tools/testing/selftests
 	selftests clean
 }
 
-# Without a compiler or library the other targets must go on.
+@test "build: one program, named without its directory, out of the tree" {
+	tree=$BATS_FILE_TMPDIR/newest
+	selftests FORCE_TARGETS=1 O="$BATS_TEST_TMPDIR/out" TEST_GEN_PROGS=idle_exit_test run_tests |
+		grep '^ok 1 selftests: io_uring: idle_exit_test$'
+}
+
+@test "build: pkg-config is asked once" {
+	tree=$BATS_FILE_TMPDIR/newest
+	printf '#!/bin/sh\necho once >>%s\n' "$BATS_TEST_TMPDIR/asked" >"$BATS_TEST_TMPDIR/pkg-config"
+	chmod +x "$BATS_TEST_TMPDIR/pkg-config"
+	make -C "$tree/$S/io_uring" PKG_CONFIG="$BATS_TEST_TMPDIR/pkg-config" FORCE_TARGETS=1 all
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" -eq 1 ]
+	selftests clean
+}
+
+# The libraries that a program is linked with at run time.
+needed()
+{
+	readelf -d "$tree/$S/io_uring/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'
+}
+
+@test "build: programs need no library but those of libc, and run where there are no others" {
+	tree=$BATS_FILE_TMPDIR/newest
+	for llvm in "" 1; do
+		selftests LLVM=$llvm FORCE_TARGETS=1 all
+		for program in $programs; do
+			run ! grep -v -e '^libc\.' -e '^libm\.' -e '^ld-linux' <(needed "$program")
+		done
+		if [ "$(id -u)" -eq 0 ]; then
+			root=$BATS_TEST_TMPDIR/root$llvm
+			mkdir -p "$root/proc" "$root/dev"
+			ldd "$tree/$S/io_uring/idle_exit_test" | grep -o '/[^ ]*' |
+				xargs -I{} cp -L --parents {} "$root"
+			cp "$tree/$S/io_uring/idle_exit_test" "$root"
+			unshare -m sh -ec "cd '$root'; mount --rbind /proc proc; mount --rbind /dev dev
+				exec chroot . /idle_exit_test"
+		fi
+		selftests clean
+	done
+}
+
+@test "build: libraries that have no archive are linked as they are" {
+	tree=$BATS_FILE_TMPDIR/newest
+	cd "$BATS_TEST_TMPDIR"
+	for libs in uring stdc++ "uring stdc++"; do
+		rm -f ./lib*
+		for lib in $libs; do
+			ln -s "$(g++ -print-file-name="lib$lib.so")" .
+			echo "no archive" >"lib$lib.a"
+		done
+		selftests FORCE_TARGETS=1 USERLDFLAGS="-L$PWD" TEST_GEN_PROGS=idle_exit_test all
+		for lib in $libs; do
+			needed idle_exit_test | grep -F "lib$lib.so."
+		done
+		"$tree/$S/io_uring/idle_exit_test"
+		selftests clean
+	done
+}
+
+# Without a compiler or library the other targets must go on; why is said once.
 stand_ins()
 {
+	local needs=$1
+
+	shift
 	tree=$BATS_FILE_TMPDIR/newest
-	selftests "$@" all
+	touch "$tree/stamp"
+	run -0 selftests "$@" all
+	[ "$(grep -c SKIP <<<"$output")" -eq 1 ]
+	[[ $output == *"SKIP     io_uring, which needs $needs"* ]]
 	run -4 "$tree/$S/io_uring/rearm_test"
 	[[ $output == *"1..0 # SKIP not built"* ]]
 	selftests "$@" run_tests | grep '^ok [0-9]* selftests: io_uring: idle_exit_test # SKIP'
 	run ! selftests "$@" FORCE_TARGETS=1 clean all
 	selftests "$@" clean
+	assert_clean
 }
 
 bats_require_minimum_version 1.5.0
+cxx20="a compiler and library for C++20"
 
-@test "build: stand-ins without a C++ compiler" { stand_ins CXX=/nonexistent/g++; }
+@test "build: stand-ins without a C++ compiler" { stand_ins "$cxx20" CXX=/nonexistent/g++; }
 
 @test "build: stand-ins without liburing" {
-	stand_ins USERCFLAGS="-DLIB_URING_H" LDLIBS=
+	stand_ins "liburing 2.3" USERCFLAGS="-DLIB_URING_H" LDLIBS=
 }
 
 @test "build: stand-ins for an architecture without liburing" {
-	stand_ins CROSS_COMPILE=nonexistent-linux-gnu-
+	stand_ins "$cxx20" CROSS_COMPILE=nonexistent-linux-gnu-
 }
 
-@test "build: the newest liburing of the archive, g++ and clang++" {
-	cd "$BATS_TEST_TMPDIR"
-	for name in liburing-dev liburing2 linux-libc-dev; do
-		newest=$("$top/tools/archive/archive" list "^$name\$" | tail -n 1)
-		"$top/tools/archive/archive" get "${newest/ /=}"
-		dpkg-deb -x ${name}_*.deb root
+@test "build: stand-ins where the library has not all of C++20 that is used" {
+	new='barrier|bit|compare|concepts|coroutine|format|latch|numbers|ranges|semaphore|'
+	new+='source_location|span|stop_token|syncstream|version'
+	for header in $(grep -Eoh "^#include <($new)>" "$source"/*.?pp | grep -o '[a-z_]*>' | sort -u); do
+		dir=$BATS_TEST_TMPDIR/without-${header%>}
+		mkdir "$dir"
+		echo "#error no <$header" >"$dir/${header%>}"
+		stand_ins "$cxx20" USERCFLAGS="-isystem $dir"
 	done
-	echo "liburing $newest"
+	# LLVM's library has jthread since 20.
+	libcxx=-stdlib=libc++
+	jthread='int main() { std::jthread([] {}); }'
+	if clang++ -std=c++20 $libcxx -include thread -fsyntax-only -x c++ - <<<"$jthread"; then
+		selftests LLVM=1 FORCE_TARGETS=1 USERCFLAGS=$libcxx USERLDFLAGS=$libcxx all clean
+	else
+		stand_ins "$cxx20" LLVM=1 USERCFLAGS=$libcxx USERLDFLAGS=$libcxx
+	fi
+}
+
+@test "build: objects are removed even if nothing can be built any more" {
 	tree=$BATS_FILE_TMPDIR/newest
-	lib=$(dirname "$(find "$PWD/root" -name liburing.a)")
-	for llvm in "" 1; do
-		selftests LLVM=$llvm FORCE_TARGETS=1 USERCFLAGS="-Werror -isystem $PWD/root/usr/include" \
-			USERLDFLAGS="-static -L$lib" all
-		"$tree/$S/io_uring/idle_exit_test"
-		selftests clean
+	selftests FORCE_TARGETS=1 clean
+	touch "$tree/stamp"
+	selftests FORCE_TARGETS=1 all
+	selftests CXX=/nonexistent/g++ clean
+	assert_clean
+}
+
+@test "config: sorted, and all that README names" {
+	cd "$source"
+	LC_ALL=C sort -c config
+	run ! grep -v '^CONFIG_[A-Z0-9_]*=y$' config
+	# A choice has no fragment.
+	for option in $(grep -o 'CONFIG_[A-Z0-9_]*' README | grep -vx CONFIG_PREEMPTION); do
+		grep -x "$option=y" config
 	done
 }
 

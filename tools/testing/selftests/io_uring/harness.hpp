@@ -23,6 +23,8 @@
 #pragma clang diagnostic ignored "-Wunused-parameter"
 #if __has_warning("-Wmissing-designated-field-initializers")
 #pragma clang diagnostic ignored "-Wmissing-designated-field-initializers"
+#else
+#pragma clang diagnostic ignored "-Wmissing-field-initializers"
 #endif
 #endif
 
@@ -184,7 +186,8 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 
 #undef FIXTURE_SETUP
 #define FIXTURE_SETUP(fixture_name)					\
-	static_assert(std::is_trivial_v<FIXTURE_DATA(fixture_name)>,	\
+	static_assert(std::is_trivially_copyable_v<FIXTURE_DATA(fixture_name)> && \
+		      std::is_trivially_default_constructible_v<FIXTURE_DATA(fixture_name)>, \
 		      "FIXTURE(" #fixture_name ") is not a trivial type"); \
 	__KSFT_FIXTURE_FN(fixture_name##_setup, fixture_name)
 
