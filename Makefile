@@ -19,7 +19,7 @@ CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format 
 	libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
 
 .PHONY: help run_tests check check-kernels check-mutants check-debug coverage install-tree patch \
-	liburing-test clean clean-kernels
+	liburing-test clean clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +60,8 @@ liburing-test: ## put the core tests into liburing (LIBURING_SRC=liburing)
 	@tools/upstream/liburing-test "$(LIBURING_SRC)"
 
 clean: ## remove what was built and borrowed
-	git clean -fdXq $(SELFTESTS)
-	rm -rf build
+	find $(SELFTESTS) -mindepth 1 -maxdepth 1 ! -name Makefile ! -name io_uring -exec rm -rf {} +
+	rm -rf build $(SELFTESTS)/io_uring/*.o $(SELFTESTS)/io_uring/*_test
 
-clean-kernels: ## remove the kernels that were downloaded or built
-	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}"/io_uring-selftest/kernel*
+clean-cache: ## remove what was downloaded or built once: kernels, sources, lists of packages
+	rm -rf "$$(tools/archive/cache)"
