@@ -10,42 +10,59 @@
 
 using std::chrono::milliseconds;
 
+/* 2 where KSFT_MACHINE_SLOW is set, but neither empty nor "no" nor "0"; else 1. */
+int slowness();
+
 /*
- * Limits, each below the next: these waits, the harness' 30 s for a test, the
- * time-out in settings.
+ * Limits, each below the next: these waits, what the harness gives to a test
+ * (harness.hpp), the time-out in settings.
  */
 namespace limit {
 /* For an event that a good kernel brings in milliseconds. */
-inline constexpr milliseconds event{ 10'000 };
+inline const milliseconds event = slowness() * milliseconds(10'000);
+/* For a run of CRIU, which takes 0.1 s where nothing else runs. */
+inline const milliseconds criu = slowness() * milliseconds(30'000);
+
+/*
+ * These do not grow with slowness(): workers look about themselves after 5 s,
+ * which no machine changes, and a worker that was woken is awake on any.
+ */
+
 /* From the ring's end to the check whether its idle workers were woken. */
 inline constexpr milliseconds grace{ 1'000 };
 /* The same where nothing says that the kernel wakes them, so that no verdict hangs on it. */
 inline constexpr milliseconds glance{ 100 };
-/* For a run of CRIU, which takes 0.1 s where nothing else runs. */
-inline constexpr milliseconds criu{ 30'000 };
-/* For a task's end to reach its workers: before they look about themselves, after 5 s. */
+/* For a task's end to reach its workers. */
 inline constexpr milliseconds prompt{ 4'000 };
 }
 
+/*
+ * Its clock stands still while the program does.  Who waits looks at it every 100 ms
+ * at least, as poll_ms() is never more, and each look counts for no more than that:
+ * whoever looks later was stopped, or frozen, or without a CPU, and so were its workers.
+ */
 class Deadline {
 public:
 	using clock = std::chrono::steady_clock;
 
-	/* @limit from now; twice that where KSFT_MACHINE_SLOW is set. */
-	explicit Deadline(milliseconds limit);
+	explicit Deadline(milliseconds limit) : left(limit) {}
 
-	/* Time left, as poll(2) takes it: 0 when over, never negative. */
+	/*
+	 * Time to wait before the next look, as poll(2) takes it: 0 when over, never
+	 * negative.
+	 */
 	int poll_ms() const;
 	bool over() const { return poll_ms() == 0; }
-	/* Time spent since the deadline was set. */
+	/* Time spent since the deadline was set, pauses included. */
 	std::chrono::microseconds spent() const;
 
-	/* Lets @poll_ms pass, or less when the deadline comes first. */
+	/* Lets @ms pass, or less when the next look comes first. */
 	void back_off(int ms = 1) const;
 
 private:
-	clock::time_point start;
-	clock::time_point end;
+	clock::time_point start = clock::now();
+	mutable clock::time_point last_look = start;
+	mutable clock::duration left;
 };
 
 #endif /* DEADLINE_HPP */

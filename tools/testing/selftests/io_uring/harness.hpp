@@ -42,7 +42,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "deadline.hpp"
+#include "environment.hpp"
 #include "kernel.hpp"
+#include "proc.hpp"
 
 /* A void * that converts to other pointers without a cast. */
 struct ksft_pointer {
@@ -115,6 +118,13 @@ static inline int ksft_sigaction(int sig, const struct ksft_sigaction *act,
 #include "kselftest_harness.h"
 #undef sigaction
 #pragma pop_macro("sa_sigaction")
+
+/*
+ * Ends a test whose wait has no Deadline, in seconds that go on while the program is
+ * stopped: more than several waits of limit::event.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 60
 
 /*
  * The runner's time-out kills the harness, which takes its tests along this
@@ -255,9 +265,12 @@ int main(int argc, char **argv)
 {
 	/* These lists are all that is asked for. */
 	const bool lists = argc > 1 && (!strcmp(argv[1], "-l") || !strcmp(argv[1], "-h"));
-	const char *why = lists ? nullptr : cannot_test();
+	const char *why = lists ? nullptr : shed_inheritance();
 	struct rlimit core;
 
+	learn_wchan();
+	if (!why && !lists)
+		why = cannot_test();
 	if (!why && !lists && program_cannot_test)
 		why = program_cannot_test(argv);
 	if (why) {
@@ -267,6 +280,9 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_CORE, &core);
 	core.rlim_cur = 0;
 	setrlimit(RLIMIT_CORE, &core);
+	for (auto *fixture = __fixture_list; fixture; fixture = fixture->next)
+		for (auto *test = fixture->tests; test; test = test->next)
+			test->timeout *= slowness();
 	/* Also between the harness and the test may be a process (TEST_F). */
 	pthread_atfork(nullptr, nullptr, [] { prctl(PR_SET_PDEATHSIG, SIGKILL); });
 	return harness_main(argc, argv);

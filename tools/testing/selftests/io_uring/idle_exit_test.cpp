@@ -68,6 +68,10 @@ TEST_F(work, last_ring_closed)
 	const unsigned at_least = variant->bounded + variant->unbounded + !!variant->hashed;
 	const Workers workers = Workers::await(at_least);
 
+	/* Others may have taken what there was room for, as with a small kernel.pid_max. */
+	if (workers.count() < at_least)
+		if (const char *why = cannot_test())
+			SKIP(return, "%s", why);
 	ASSERT_LE(at_least, workers.count()) dump_threads();
 
 	for (Work *work : { &bounded, &unbounded, &hashed }) {

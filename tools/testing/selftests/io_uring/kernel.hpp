@@ -11,6 +11,7 @@ inline constexpr char no_io_uring[] = "kernel has no io_uring (CONFIG_IO_URING)"
 inline constexpr char disabled[] = "io_uring is forbidden by kernel.io_uring_disabled";
 inline constexpr char forbidden[] = "io_uring is forbidden by seccomp or an LSM";
 inline constexpr char no_proc[] = "no /proc that shows this PID namespace";
+inline constexpr char real_time[] = "real-time priority cannot be given up";
 inline constexpr char few_files[] = "RLIMIT_NOFILE is too low";
 inline constexpr char little_memory[] = "RLIMIT_MEMLOCK is too low";
 inline constexpr char small_files[] = "RLIMIT_FSIZE is too low";
@@ -43,6 +44,7 @@ inline constexpr char no_cpuset[] = "no cpuset can be made";
 inline constexpr char no_hotplug[] = "no CPU can be unplugged";
 inline constexpr char may_not_disturb[] =
 	"would change the whole machine: KSFT_DISTURB=1 allows it";
+inline constexpr char no_userfaultfd[] = "userfaultfd(2) is missing or forbidden";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 

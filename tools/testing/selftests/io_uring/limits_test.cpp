@@ -65,8 +65,10 @@ TEST(set_while_threads_come)
 	ASSERT_EQ(0, set_limits(ring));
 	for (std::thread &setter : setters)
 		setter = std::thread([&] {
-			while (!stop && !failed)
+			while (!stop && !failed) {
 				failed = set_limits(ring);
+				std::this_thread::yield();
+			}
 		});
 	for (int i = 0; i < 20; i++) {
 		auto peer = std::make_unique<Peer>();

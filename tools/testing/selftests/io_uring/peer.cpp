@@ -4,12 +4,15 @@
 
 bool Peer::run(std::function<void()> step)
 {
+	const Deadline deadline(limit::event);
 	std::unique_lock lock(mutex);
 
 	todo = std::move(step);
 	changed.notify_all();
-	return changed.wait_for(lock, milliseconds(Deadline(limit::event).poll_ms()),
-				[this] { return !todo; });
+	while (!changed.wait_for(lock, milliseconds(deadline.poll_ms()), [this] { return !todo; }))
+		if (deadline.over())
+			return false;
+	return true;
 }
 
 void Peer::loop(const std::stop_token &stop)

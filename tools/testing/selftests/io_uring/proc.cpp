@@ -40,11 +40,9 @@ std::string wchan(pid_t pid, pid_t tid)
 	return slurp(task_dir(pid) + "/" + std::to_string(tid) + "/wchan");
 }
 
-/*
- * Whether the kernel tells where a thread sleeps.  A child looks at this process, which
- * waits for it: before main(), as later a test may be another user, or have no threads left.
- */
-const bool wchan_told = [] {
+/* Whether the kernel tells where a thread sleeps.  A child looks at us, who wait for it. */
+bool see_wchan()
+{
 	const pid_t child = fork();
 	int status;
 
@@ -57,7 +55,9 @@ const bool wchan_told = [] {
 		_exit(wchan(parent, parent) == "0");
 	}
 	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
-}();
+}
+
+bool wchan_told;
 
 /* How many threads the kernel counts; -1 if the process is gone. */
 long thread_links(const std::string &dir)
@@ -88,6 +88,11 @@ int status_value(pid_t pid, std::string_view key)
 }
 
 } // namespace
+
+void learn_wchan()
+{
+	wchan_told = see_wchan();
+}
 
 std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid)
 {

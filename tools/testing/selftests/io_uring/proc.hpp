@@ -32,6 +32,12 @@ std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid);
  */
 bool thread_asleep(pid_t pid, pid_t tid);
 
+/*
+ * To be called before thread_asleep(), and before any test, which may be another user,
+ * or have no process to spare.
+ */
+void learn_wchan();
+
 /* Threads: of /proc/<pid>/status, or -1. */
 int thread_count(pid_t pid = getpid());
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "environment.hpp"
 #include "kernel.hpp"
 
 Chore::Chore(Punt punt) : punt(punt), file(open("/proc/self/comm", O_RDONLY | O_CLOEXEC)) {}
@@ -70,7 +72,7 @@ const char *describe(Fate fate)
 
 Fate await_done(Ring &ring, unsigned nr)
 {
-	const Deadline deadline(limit::event);
+	milliseconds waited{};
 	unsigned quiet = 0;
 
 	while (nr) {
@@ -87,18 +89,20 @@ Fate await_done(Ring &ring, unsigned nr)
 		/* Whoever slept may have just done it. */
 		if (quiet == 2 && !io_uring_cq_ready(ring.get()))
 			return Fate::lost;
-		if (deadline.over())
+		waited += limit::grace;
+		if (waited >= limit::event)
 			return Fate::late;
 	}
 	return Fate::done;
 }
 
-static unsigned env(const char *name, unsigned otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? static_cast<unsigned>(strtoul(value, nullptr, 10)) : otherwise;
-}
+/*
+ * Read before main(), so that a bad one ends the program.  The most that the time-out
+ * of three variants leaves room for.
+ */
+static const unsigned seconds = env_number("KSFT_RACE_SECONDS", 10, 1, 450);
+static const unsigned first_seed =
+	env_number("KSFT_RACE_SEED", static_cast<unsigned>(time(nullptr)), 0, UINT_MAX);
 
 /* Binds the calling thread and its workers, by way of @ring, to one CPU.  0, or -errno. */
 static int share_cpu(Ring &ring)
@@ -164,8 +168,7 @@ Moment::Trap::~Trap()
 }
 
 Moment::Moment(Ring &ring)
-	: seed(env("KSFT_RACE_SEED", static_cast<unsigned>(time(nullptr)))), random(seed),
-	  budget(std::chrono::seconds(env("KSFT_RACE_SECONDS", 10)) / variants)
+	: seed(first_seed), random(seed), budget(milliseconds(1000 * seconds) / variants)
 {
 	if (const char *what = aim(ring)) {
 		unlock = 0;

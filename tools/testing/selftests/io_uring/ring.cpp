@@ -112,9 +112,9 @@ RingEnd Ring::end()
 	Pipe pipe;
 
 	if (pipe.open() == 0) {
-		const int wr = pipe.wr.get();
+		const int files[] = { pipe.wr.get(), -1 };
 
-		if (io_uring_register_files(&ring, &wr, 1) == 0)
+		if (io_uring_register_files(&ring, files, 2) == 0)
 			return RingEnd(std::move(pipe.rd));
 	}
 	return RingEnd(Fd());
@@ -141,7 +141,7 @@ int Ring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 						.tv_nsec = ms % 1000 * 1'000'000L };
 		const int err = io_uring_wait_cqe_timeout(&ring, cqe, &ts);
 
-		if (err != -EINTR || deadline.over())
+		if ((err != -EINTR && err != -ETIME) || deadline.over())
 			return err;
 	}
 }

@@ -48,7 +48,10 @@ public:
 	/* Unmaps and closes the ring.  Its end comes later, see RingEnd. */
 	void close();
 
-	/* The event of this ring's end, for an open ring without fixed files. */
+	/*
+	 * The event of this ring's end, for an open ring without fixed files: it is
+	 * file 0, and file 1 is free for the test.
+	 */
 	RingEnd end();
 
 	/*

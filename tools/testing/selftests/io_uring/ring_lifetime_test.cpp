@@ -224,12 +224,15 @@ FIXTURE_VARIANT_ADD(dealing, message_not_received)
 	.flags_of_to = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 	.to_ends_first = true
 };
-/* A ring as another's fixed file would hold it, and so is refused. */
+/*
+ * A ring as another's fixed file would hold it, and so is refused, but not before what
+ * was in its place is gone.
+ */
 FIXTURE_VARIANT_ADD(dealing, fixed_file)
 {
 	.deal = [](Ring &from, Ring &to) {
 		int fd = to.fd();
-		const int err = io_uring_register_files_update(from.get(), 0, &fd, 1);
+		const int err = io_uring_register_files_update(from.get(), 1, &fd, 1);
 
 		return err == -EBADF ? 0 : err < 0 ? err : -EEXIST;
 	},

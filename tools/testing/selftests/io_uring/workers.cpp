@@ -173,12 +173,15 @@ Exit Workers::await_exit() const
 	return leave(Deadline(limit::event), limit::prompt, Exit::unwoken);
 }
 
-/* Gives them until @deadline, but to one that is asleep after @limit no more. */
-Exit Workers::leave(const Deadline &deadline, milliseconds limit, Exit::Fate asleep) const
+/*
+ * Gives them limit::event, but to one that is asleep after @limit no more.  @since is
+ * what the time is told from.
+ */
+Exit Workers::leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const
 {
-	const auto seen = [&](Exit::Fate fate) { return Exit{ fate, deadline.spent() }; };
+	const auto seen = [&](Exit::Fate fate) { return Exit{ fate, since.spent() }; };
 
-	while (!deadline.over()) {
+	for (milliseconds waited{}; waited < limit::event; waited += limit) {
 		if (!wait(0, Deadline(limit)))
 			return seen(Exit::gone);
 		if (std::ranges::any_of(list, &Worker::asleep))

@@ -109,7 +109,7 @@ private:
 
 	static Workers select(pid_t pid, bool sqpoll);
 	size_t wait(size_t rest, const Deadline &deadline, const RingEnd *end = nullptr) const;
-	Exit leave(const Deadline &deadline, milliseconds limit, Exit::Fate asleep) const;
+	Exit leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const;
 
 	std::vector<Worker> list;
 };

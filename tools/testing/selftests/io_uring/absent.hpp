@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Memory that makes a worker wait. */
+#ifndef ABSENT_HPP
+#define ABSENT_HPP
+
+#include "fd.hpp"
+
+/*
+ * A page that is not there yet, by userfaultfd(2).  Who reads it waits until it is
+ * released, in the kernel as well: a write from it has begun, and does not end.
+ */
+class AbsentPage {
+public:
+	AbsentPage() = default;
+	AbsentPage(const AbsentPage &) = delete;
+	~AbsentPage();
+
+	/* 0, or -errno: -EPERM without CAP_SYS_PTRACE, -ENOSYS without CONFIG_USERFAULTFD. */
+	int open();
+	const void *get() const { return page; }
+	/* True once somebody waits for it; false after limit::event. */
+	bool await_reader() const;
+	/* Puts a page of zeroes there.  0, or -errno. */
+	int release();
+
+private:
+	Fd faults;
+	void *page = nullptr;
+};
+
+#endif /* ABSENT_HPP */

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* What the programs inherit from who starts them. */
+#ifndef ENVIRONMENT_HPP
+#define ENVIRONMENT_HPP
+
+/*
+ * Undoes what would change how tests run: goes back to ordinary scheduling, nice 0
+ * and all CPUs that are allowed, and to the signals of a new program.  A null
+ * pointer, or why that cannot be, of kernel.hpp.
+ */
+const char *shed_inheritance();
+
+/*
+ * The number that the variable @name has, @otherwise if there is none.  One that is
+ * no number from @least to @most ends the program with a line that says so.
+ */
+unsigned env_number(const char *name, unsigned otherwise, unsigned least, unsigned most);
+
+#endif /* ENVIRONMENT_HPP */
