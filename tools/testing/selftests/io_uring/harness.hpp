@@ -261,8 +261,21 @@ void ksft_run(struct __test_metadata *_metadata, F body)
  */
 int harness_main(int argc, char **argv);
 
+/* What is missing of stdin, stdout and stderr: else a file of a test's own takes its place. */
+static inline void ksft_open_streams(void)
+{
+	int fd;
+
+	do {
+		fd = memfd_create("standard stream", 0);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	ksft_open_streams();
+
 	/* These lists are all that is asked for. */
 	const bool lists = argc > 1 && (!strcmp(argv[1], "-l") || !strcmp(argv[1], "-h"));
 	const char *why = lists ? nullptr : shed_inheritance();

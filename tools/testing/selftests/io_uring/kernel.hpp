@@ -28,6 +28,7 @@ inline constexpr char no_user_namespace[] = "no user namespace may be made here"
 inline constexpr char no_namespace_type[] = "kernel does not know this type of namespace";
 inline constexpr char one_cpu[] = "needs a second CPU";
 inline constexpr char no_affinity[] = "may not choose its CPU";
+inline constexpr char no_sqpoll[] = "IORING_SETUP_SQPOLL is forbidden by an LSM";
 inline constexpr char no_socket[] = "no socket can be made";
 inline constexpr char no_other_user[] = "may not become another user";
 inline constexpr char no_pids_cgroup[] = "no cgroup that limits processes can be made";

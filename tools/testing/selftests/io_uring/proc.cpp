@@ -135,6 +135,22 @@ int thread_count(pid_t pid)
 	return status_value(pid, "\nThreads:");
 }
 
+cpu_set_t allowed_cpu(int nr)
+{
+	cpu_set_t allowed, one;
+
+	CPU_ZERO(&one);
+	sched_getaffinity(0, sizeof(allowed), &allowed);
+	for (int cpu = 0; cpu < CPU_SETSIZE && nr >= 0; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		nr--;
+	}
+	return one;
+}
+
 std::string kernel_stack(pid_t tid)
 {
 	std::istringstream stack(slurp(task_dir(getpid()) + "/" + std::to_string(tid) + "/stack"));

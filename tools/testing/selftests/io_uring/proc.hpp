@@ -4,6 +4,7 @@
 #define PROC_HPP
 
 #include <optional>
+#include <sched.h>
 #include <string>
 #include <sys/types.h>
 #include <unistd.h>
@@ -40,6 +41,9 @@ void learn_wchan();
 
 /* Threads: of /proc/<pid>/status, or -1. */
 int thread_count(pid_t pid = getpid());
+
+/* The @nr-th of the CPUs that this task may run on, or the last. */
+cpu_set_t allowed_cpu(int nr);
 
 /* Where in the kernel a thread of ours is, as "# " lines; empty if that is not told. */
 std::string kernel_stack(pid_t tid);

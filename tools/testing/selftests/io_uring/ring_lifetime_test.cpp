@@ -22,7 +22,8 @@ int ring_register(Ring &ring, unsigned opcode, const void *arg, unsigned nr)
 	return io_uring_register(static_cast<unsigned>(ring.fd()), opcode, arg, nr);
 }
 
-alignas(4096) char buffer[4096];
+constexpr size_t page = 65536; /* the largest that Linux has */
+alignas(page) char buffer[page];
 
 int register_buffer(Ring &ring)
 {

@@ -6,6 +6,7 @@
  * threads: exit-on-idle is none of its affairs, as it has no tctx node.
  * io_put_sq_data() stops the thread, which ends its pool as it exits.
  */
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <thread>
@@ -29,6 +30,14 @@ int open_sqpoll(Ring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd 
 }
 
 } // namespace
+
+const char *program_cannot_test(char **)
+{
+	Ring ring;
+	const int err = open_sqpoll(ring);
+
+	return err == -EPERM || err == -EACCES ? skip::no_sqpoll : nullptr;
+}
 
 FIXTURE(sqpoll) {};
 FIXTURE_SETUP(sqpoll) {}
