@@ -96,6 +96,23 @@ print(*(len(judge.unknown(splats, kernel)) for kernel in ("6.18.9", "7.3.4")))
 	judged 2 newest "no version" </dev/null
 }
 
+@test "judge: what is other than the last time is told, by kernel and commit" {
+	export XDG_CACHE_HOME=$BATS_TEST_TMPDIR
+	kept()
+	{
+		log_of new_test "$1" "${2-}" | python3 -c 'import sys
+sys.path.insert(0, sys.argv[1])
+import types, history, judge
+run = types.SimpleNamespace(title="7.3.4", judgement=judge.judge(sys.stdin.read(), "7.3.4"))
+print(*history.keep([run]), sep="\n")
+' "$top/tools/kernels"
+	}
+	[ -z "$(kept ok)" ]
+	[ -z "$(kept ok)" ]
+	[[ $(kept "not ok") == "changed: 7.3.4: new_test:global.claim passed -> failed, since "* ]]
+	[[ $(kept ok) == "changed: 7.3.4: new_test:global.claim failed -> passed, since "* ]]
+}
+
 @test "judge: tally counts what bails out as failed" {
 	run -1 "$top/tools/kselftest/tally" <<<$'ok 1 global.claim\nBail out! The kernel hung'
 	[ "${lines[-1]}" = "1 passed, 1 failed, 0 skipped" ]

@@ -8,6 +8,7 @@ of an image.
 import functools
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -64,6 +65,9 @@ class Kernel:
             return []
         tree = cached_tree(f"{apart}={version}", arch, "modules",
                            *(f"*/{name}.ko*" for name in MODULES))
+        # Not every kernel unpacks them by itself, nor every busybox.
+        if packed := list(tree.rglob("*.xz")):
+            subprocess.run(["xz", "-d", *packed], check=True)
         return [tree] if any(tree.iterdir()) else []
 
 

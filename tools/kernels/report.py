@@ -8,12 +8,21 @@ from pathlib import Path
 import results
 
 STYLE = """
-body { font: 15px sans-serif; margin: 2em; max-width: 100em }
+:root { color-scheme: light dark; --line: #ccc; --head: #eee; --good: #dfd; --known: #ffd;
+        --bad: #fcc }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #555; --head: #333; --good: #143d1c; --known: #4a4210; --bad: #5c1a1a } }
+body { font: 15px sans-serif; margin: 1em auto; padding: 0 1em; max-width: 90em }
+.wide, pre { overflow-x: auto; max-width: 100% }
 table { border-collapse: collapse }
-th, td { border: 1px solid #ccc; padding: .3em .6em; text-align: right; white-space: nowrap }
-th { background: #eee; text-align: left }
-.good { background: #dfd } .known { background: #ffd } .bad { background: #fcc }
-.skipped { color: #777 } pre { background: #f4f4f4; padding: .6em; overflow: auto }
+th, td { border: 1px solid var(--line); padding: .3em .6em; text-align: right;
+         white-space: nowrap }
+th { background: var(--head); text-align: left }
+tr > :first-child { position: sticky; left: 0 }
+td a { color: inherit; text-decoration: none; display: block }
+.good { background: var(--good) } .known { background: var(--known) }
+.bad { background: var(--bad) } small { opacity: .7 }
+pre { background: var(--head); padding: .6em } svg { max-width: 100%; height: auto }
 """
 
 
@@ -72,44 +81,53 @@ plot $delays using (1):2:(0.5):1 pointsize 0.3
                           stdout=subprocess.PIPE).stdout.partition("?>")[2]
 
 
-def as_html(runs, how: str) -> str:
-    def escape(text):
-        return html.escape(text)
+def colour(run, program) -> str:
+    names = {test.name for test in program.tests}
+    return ("bad" if names & set(run.judgement.unexpected) else
+            "known" if names & set(run.judgement.findings) else "good")
 
+
+def as_html(runs, how: str) -> str:
+    escape = html.escape
     page = ["<!DOCTYPE html><meta charset=utf-8><title>io_uring selftest</title>",
+            "<meta name=viewport content='width=device-width'>",
             f"<style>{STYLE}</style><h1>io_uring worker lifetime selftest</h1>",
-            f"<p>{escape(how)} Tests passed/skipped/failed, and seconds.</p><table><tr><th>"]
-    page += [f"<th>{escape(name)}" for name in programs_of(runs)]
-    page.append("<th>boot<th>in all<th>as expected")
-    for number, run in enumerate(runs):
-        page.append(f'<tr><th><a href="#k{number}">{escape(run.title)}</a>')
-        for name in programs_of(runs):
+            f"<p>{escape(how)} Tests passed/skipped/failed, and seconds; each leads to what"
+            " the program said. <a href='../mutants/report.html'>What the tests notice of"
+            " broken kernels</a> is another page, once make mutate has made it.",
+            "<div class=wide><table><tr><th>"]
+    page += [f'<th><a href="#k{number}">{escape(run.title)}</a>'
+             for number, run in enumerate(runs)]
+    for name in programs_of(runs):
+        page.append(f"<tr><th>{escape(name)}")
+        for number, run in enumerate(runs):
             program = next((p for p in run.judgement.programs if p.name == name), None)
-            if not program:
-                page.append("<td>-")
-                continue
-            names = {test.name for test in program.tests}
-            colour = ("bad" if names & set(run.judgement.unexpected) else
-                      "known" if names & set(run.judgement.findings) else "good")
-            page.append(f"<td class={colour}>{cell(program)} &nbsp; {program.seconds:.1f} s")
-        page.append(f"<td>{run.outcome.boot_seconds or 0:.1f} s<td>{run.outcome.seconds:.1f} s"
-                    f"<td class={'bad' if run.bad else 'good'}>{'no' if run.bad else 'yes'}")
-    page.append(f"</table><h2>From close() to the exit of the workers</h2>{plot(runs)}")
+            page.append(f'<td class={colour(run, program)}><a href="#k{number}-{escape(name)}">'
+                        f"{cell(program)} <small>{program.seconds:.1f}</small></a>"
+                        if program else "<td>-")
+    for title, values in (("boot, s", (f"{run.outcome.boot_seconds or 0:.1f}" for run in runs)),
+                          ("in all, s", (f"{run.outcome.seconds:.1f}" for run in runs))):
+        page.append(f"<tr><th>{title}" + "".join(f"<td>{value}" for value in values))
+    page.append("<tr><th>as expected" + "".join(
+        f"<td class={'bad' if run.bad else 'good'}>{'no' if run.bad else 'yes'}"
+        for run in runs))
+    page.append(f"</table></div><h2>From close() to the exit of the workers</h2>{plot(runs)}")
     for number, run in enumerate(runs):
         page.append(f'<h2 id="k{number}">{escape(run.title)}</h2>'
                     f"<p>{escape(run.outcome.release)}")
         page += [f"<p class=bad>{escape(line)}" for line in run.complaints()]
         page += [f"<p class=known>{escape(f'{test} {what}')}"
                  for test, what in run.judgement.findings.items()]
-        for program in run.judgement.programs:
-            for test in program.tests:
-                if test.verdict in ("failed", "crashed"):
-                    page.append(f"<details><summary>{escape(test.name)}</summary>"
-                                f"<pre>{escape(test.log)}</pre></details>")
-        page.append("<details><summary>all that the selftest said</summary>"
-                    f"<pre>{escape(run.outcome.ktap)}</pre></details>"
-                    "<details><summary>the kernel's log</summary>"
+        page += [f'<details id="k{number}-{escape(program.name)}">'
+                 f"<summary class={colour(run, program)}>{escape(program.name)} "
+                 f"{cell(program)}</summary><pre>{escape(program.log)}</pre></details>"
+                 for program in sorted(run.judgement.programs, key=lambda p: p.name)]
+        page.append("<details><summary>the kernel's log</summary>"
                     f"<pre>{escape(run.outcome.log)}</pre></details>")
+    # A link opens what it leads to.
+    page.append("<script>addEventListener('hashchange', () => { const to ="
+                " document.getElementById(location.hash.slice(1));"
+                " if (to && to.open === false) to.open = true; })</script>")
     return "\n".join(page) + "\n"
 
 

@@ -34,6 +34,7 @@ class Program:
     name: str
     tests: list = field(default_factory=list)
     seconds: float = 0.0
+    log: str = ""       # all that it said
 
     def count(self, *verdicts: str) -> int:
         return sum(test.verdict in verdicts for test in self.tests)
@@ -87,12 +88,14 @@ def parse(ktap: str, stamps=()) -> list:
     """The programs of a log; @stamps say when each of its lines came."""
     lines = ktap.splitlines()
     seconds = durations(zip(stamps, lines))
+    logs = by_program(lines)
     parser, printer = kunit()
     main = parser.parse_run_tests(as_subtests(lines), printer.null_printer)
     programs = []
     for suite in main.subtests:
         program = Program(suite.name.rpartition(" ")[2])
         program.seconds = seconds.get(program.name, 0.0)
+        program.log = "\n".join(logs.get(program.name, []))
         for test in suite.subtests:
             program.tests.append(convert(f"{program.name}:{test.name or 'did not run'}", test))
         its_own = convert(program.name, suite)
@@ -105,6 +108,15 @@ def parse(ktap: str, stamps=()) -> list:
 
 def convert(name: str, test) -> Test:
     return Test(name, VERDICT.get(test.status.name, "crashed"), test.skip_reason, "\n".join(test.log))
+
+
+def by_program(lines) -> dict:
+    logs, log = {}, []
+    for line in lines:
+        if match := PROGRAM.fullmatch(line):
+            log = logs.setdefault(match["name"], [])
+        log.append(line)
+    return logs
 
 
 def durations(stamped_lines) -> dict:
