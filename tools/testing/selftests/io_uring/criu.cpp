@@ -45,6 +45,17 @@ int enter_own_namespaces(char **argv)
 	return -errno;
 }
 
+void let_go_of_streams()
+{
+	const int null = open("/dev/null", O_RDWR);
+
+	if (null < 0)
+		return;
+	for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
+		dup2(null, fd);
+	close(null);
+}
+
 /* Runs it with @args, and without output.  Its status, or -ETIME. */
 static int run_criu(std::vector<std::string> args)
 {
@@ -64,10 +75,7 @@ static int run_criu(std::vector<std::string> args)
 	if (criu < 0)
 		return -errno;
 	if (criu == 0) {
-		const int null = open("/dev/null", O_RDWR);
-
-		for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
-			dup2(null, fd);
+		let_go_of_streams();
 		execv("/bin/sh", argv.data());
 		_exit(127);
 	}

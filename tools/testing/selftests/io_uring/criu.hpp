@@ -18,6 +18,9 @@
  */
 int enter_own_namespaces(char **argv);
 
+/* Makes /dev/null this process' standard streams, where there is one. */
+void let_go_of_streams();
+
 /* Whether there is a command criu, or what CRIU in the environment names. */
 bool criu_installed();
 

@@ -8,7 +8,6 @@
  *
  * Needs root, and CRIU as criu in the PATH or as the command that CRIU names.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <thread>
@@ -50,10 +49,7 @@ static pid_t start_victim(unsigned threads, Pipe &ready, Pipe &go, Ring *ring)
 	}
 
 	/* Nothing that CRIU would have to share with others. */
-	const int null = open("/dev/null", O_RDWR);
-
-	for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
-		dup2(null, fd);
+	let_go_of_streams();
 	setsid();
 	sigemptyset(&wake);
 	sigaddset(&wake, SIGUSR1);
