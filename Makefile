@@ -19,7 +19,7 @@ CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format 
 	libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
 
 .PHONY: help run_tests check check-kernels check-mutants check-debug coverage install-tree patch \
-	liburing-test clean clean-cache
+	liburing-series clean clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,9 +55,9 @@ patch: ## write the mail-ready series for the kernel to build/patches (KSRC=linu
 	@tools/setup/setup git rsync xz-utils
 	@tools/upstream/patch build/patches "$(KSRC)"
 
-liburing-test: ## put the core tests into liburing (LIBURING_SRC=liburing)
-	@tools/setup/setup dpkg-dev
-	@tools/upstream/liburing-test "$(LIBURING_SRC)"
+liburing-series: ## write tests for liburing, in C, to build/liburing (LIBURING_SRC=liburing)
+	@tools/setup/setup dpkg-dev git
+	@tools/upstream/liburing-series build/liburing "$(LIBURING_SRC)"
 
 clean: ## remove what was built and borrowed
 	find $(SELFTESTS) -mindepth 1 -maxdepth 1 ! -name Makefile ! -name io_uring -exec rm -rf {} +

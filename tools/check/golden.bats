@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# Every verdict that a test can have, as KTAP by the newest harness, and as
-# liburing's exit status.
+# Every verdict that a test can have, as KTAP by the newest harness.
 
 load common
 bats_require_minimum_version 1.5.0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# What goes to other trees: the series for the kernel, the tests for liburing.
+# What goes to other trees: the series for the kernel and for liburing.
 
 load common
 bats_require_minimum_version 1.5.0
@@ -82,64 +82,102 @@ make_git()
 	[[ $output == *"git config needs user.name" ]]
 }
 
-@test "liburing: the tests pass there, and put there again change nothing" {
-	cd "$BATS_TEST_TMPDIR"
-	"$top/tools/archive/archive" source liburing
-	cd liburing-*/
-	cp test/Makefile Makefile.before
-	"$top/tools/upstream/liburing-test" "$PWD"
-	find test -type f -exec md5sum {} + | sort >before
-	"$top/tools/upstream/liburing-test" "$PWD"
-	find test -type f -exec md5sum {} + | sort | diff before -
-	[ "$(diff Makefile.before test/Makefile | grep -c '^[<>]')" -eq 1 ]
-	! head -qn1 test/io-wq-*.cc test/io-wq/* | grep -v 'SPDX-License-Identifier: MIT'
-
-	tests=$(cd test && printf '%s ' io-wq-*.cc | sed 's/\.cc/.t/g')
-	[ "$(wc -w <<<"$tests")" -ge 3 ]
-	./configure >/dev/null
-	make -s -C src
-	make -C test CXXFLAGS="-O2 -Wall -Wextra -Werror" $tests
-	make -C test runtests test_targets="${tests/io-wq-rearm-race.t/}" | tee "$BATS_TEST_TMPDIR/log"
-	[ "$(grep -c '^Running test io-wq-.* sec' "$BATS_TEST_TMPDIR/log")" -eq \
-		$(($(wc -w <<<"$tests") - 1)) ]
-	# A kernel known to lose the race may fail here: see what judge has to say.
-	run make -C test runtests test_targets=io-wq-rearm-race.t
-	log_of rearm_race_test "$([ "$status" -eq 0 ] && echo ok || echo not ok)" |
-		"$top/tools/kernels/judge"
-	run -77 test/io-wq-idle-exit.t /dev/null
-	run -77 "$BATS_TEST_DIRNAME/without_io_uring" ENOSYS test/io-wq-idle-exit.t
-	[ "$output" = "kernel has no io_uring (CONFIG_IO_URING)" ]
-	make -s -C test clean
-	[ -z "$(find test/io-wq -name '*.o')" ]
-
-	# Verdicts, by the programs of golden.bats.
-	golden() {
-		g++ -std=gnu++20 -Itest -Itest/io-wq -Isrc/include \
-			"$BATS_TEST_DIRNAME/golden/$1.cpp" -o "$1"
-	}
-	golden verdicts_test
-	run -1 ./verdicts_test
-	[[ $output == *"Expected 0 (0) == 1 (1)"*"open: Bad file descriptor"* ]]
-	[[ $output != *"for information"* ]]
-	golden all_skip_test
-	run -77 ./all_skip_test
+# Debian's liburing, with the series, as git; and what is in it.
+make_liburing()
+{
+	"$top/tools/upstream/liburing-series" "$BATS_TEST_TMPDIR/liburing" "$@" >/dev/null
+	tree=$BATS_TEST_TMPDIR/liburing/tree
+	tests=$(sed '/^#/d; s/[[:space:]].*//' "$top/tools/upstream/liburing/series")
 }
 
-@test "liburing: without C++20 its own tests are built as ever" {
-	mkdir "$BATS_TEST_TMPDIR/src"
-	cd "$BATS_TEST_TMPDIR/src"
-	"$top/tools/archive/archive" source liburing
-	cd liburing-*/
-	"$top/tools/upstream/liburing-test" "$PWD"
+@test "liburing: each patch is one test, builds in its CI's ways, and is listed in place" {
+	make_liburing
+	flags="-g -O3 -Wall -Wextra -Werror -Wno-sign-compare"
+	clang="-Wmissing-prototypes -Wstrict-prototypes -Wunreachable-code-loop-increment"
+	clang+=" -Wunreachable-code -Wmissing-variable-declarations -Wextra-semi-stmt"
+	for cc in gcc clang; do
+		# Not in the source tree: nothing may be left there.
+		mkdir "$BATS_TEST_TMPDIR/$cc"
+		cd "$BATS_TEST_TMPDIR/$cc"
+		"$tree/configure" --cc=$cc >/dev/null
+		make -s -C src
+		for test in $tests; do
+			commit=$(git -C "$tree" log --format=%h --grep "^test/$test: " io-wq)
+			git -C "$tree" checkout -q "$commit"
+			[ "$(git -C "$tree" show --format= --name-only --diff-filter=A |
+				wc -l)" -le 1 ]
+			make -s -C test CPPFLAGS=-Werror \
+				CFLAGS="$flags $([ $cc = gcc ] || echo "$clang")" "$test.t"
+		done
+	done
+	[ -z "$(git -C "$tree" status --short)" ]
+	for test in $tests; do
+		[ "$(grep -cx "	$test\.c \\\\" "$tree/test/Makefile")" -eq 1 ]
+	done
+	grep '^	io-wq-' "$tree/test/Makefile" | LC_ALL=C sort -c
+	! grep -L '^/\* SPDX-License-Identifier: MIT \*/$' "$tree"/test/io-wq-*.c | grep .
+	! git -C "$tree" log --format=%B io-wq | grep '.\{76\}'
+	wc -l "$top"/tools/upstream/liburing/*.c | awk '$1 > 250 && $2 != "total" { print; bad = 1 } END { exit bad }'
+}
+
+@test "liburing: they build with sanitizers and for other architectures" {
+	make_liburing
+	mkdir "$BATS_TEST_TMPDIR/out"
+	for way in "gcc --enable-sanitizer" "clang --enable-tsan" aarch64-linux-gnu-gcc \
+			i686-linux-gnu-gcc arm-linux-gnueabihf-gcc riscv64-linux-gnu-gcc; do
+		rm -rf "$BATS_TEST_TMPDIR/out"
+		mkdir "$BATS_TEST_TMPDIR/out"
+		cd "$BATS_TEST_TMPDIR/out"
+		# shellcheck disable=SC2086 # words
+		"$tree/configure" --cc=$way >/dev/null
+		make -s -C src ENABLE_SHARED=0
+		# shellcheck disable=SC2046 # words
+		make -s -C test CPPFLAGS=-Werror \
+			CFLAGS="-g -O3 -Wall -Wextra -Werror -Wno-sign-compare" $(printf '%s.t ' $tests)
+	done
+}
+
+@test "liburing: they pass by its runner, or show a bug of this kernel, as root or not" {
+	make_liburing
+	cd "$tree"
 	./configure >/dev/null
-	make -n -C test all >"$BATS_TEST_TMPDIR/with"
-	grep -q 'io-wq-idle-exit\.t' "$BATS_TEST_TMPDIR/with"
-	make -n -C test all CXX="g++ -include nonexistent.h" >"$BATS_TEST_TMPDIR/without"
-	run ! grep 'io-wq-idle-exit\.t' "$BATS_TEST_TMPDIR/without"
-	grep -q 'io-wq-unused-exit\.t' "$BATS_TEST_TMPDIR/without"
+	make -s -C src
+	targets=$(printf '%s.t ' $tests)
+	# shellcheck disable=SC2086 # words
+	make -s -C test $targets
+	chmod -R a+rX "$BATS_RUN_TMPDIR" "$tree"
+	# Not one that makes a cgroup.
+	targets=${targets/io-wq-cpuset.t/}
+	for who in "" $([ "$(id -u)" -ne 0 ] || echo as_nobody); do
+		$who bash -c "cd $tree/test && ./runtests.sh $targets" \
+			>"$BATS_TEST_TMPDIR/log" 2>&1 || :
+		cat "$BATS_TEST_TMPDIR/log"
+		grep "^Test run complete" "$BATS_TEST_TMPDIR/log"
+		run ! grep "timed out" "$BATS_TEST_TMPDIR/log"
+		sed -n 's/^Test \(.*\)\.t failed with.*/\1/p' "$BATS_TEST_TMPDIR/log" | while read -r test; do
+			python3 -c "
+import sys
+sys.path.insert(0, '$top/tools/kernels')
+import judge
+sys.exit(not judge.explains('$(uname -rv)', '$test'))"
+		done
+	done
+	! find "$tree/test" -name '.io-wq*' | grep .
+	[ -z "$(git -C "$tree" status --short)" ]
+	run -77 test/io-wq-rearm.t /dev/null
+	run -77 "$BATS_TEST_DIRNAME/without_io_uring" ENOSYS test/io-wq-rearm.t
+}
+
+@test "liburing: the series applies to a checkout, to its newest commit" {
+	[ -n "${LIBURING_SRC-}" ] || skip "LIBURING_SRC names no checkout of liburing"
+	git clone -q "$LIBURING_SRC" "$BATS_TEST_TMPDIR/newest"
+	make_liburing
+	git -C "$BATS_TEST_TMPDIR/newest" am -q "$BATS_TEST_TMPDIR"/liburing/*-test-*.patch
+	make_liburing "$LIBURING_SRC"
+	git -C "$tree" log -1 --format=%B | grep '^Signed-off-by: A Tester <tester@example.org>$'
 }
 
 @test "liburing: bad input is named" {
-	run -2 "$top/tools/upstream/liburing-test" "$BATS_TEST_TMPDIR"
-	[[ $output == *"is no liburing tree"* ]]
+	run -2 "$top/tools/upstream/liburing-series" "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR"
+	[[ $output == *"is no tree of liburing: it has no test/io-wq-unused-exit.c" ]]
 }

@@ -49,6 +49,11 @@ def bugs_of(version: tuple) -> list:
             if reached(version, bug["since"]) and not reached(version, bug["fixed"])]
 
 
+def explains(kernel: str, test: str) -> bool:
+    """Whether liburing's @test fails for a bug that the kernel is known to have."""
+    return any(test == bug.get("liburing") for bug in bugs_of(release(kernel)))
+
+
 def unknown(splats: list, kernel: str) -> list:
     """Those that no bug of the kernel is known for."""
     known = [bug["splat"] for bug in bugs_of(release(kernel)) if "splat" in bug]

@@ -43,6 +43,8 @@ def rows(runs) -> list:
         found = [next((p for p in run.judgement.programs if p.name == name), None)
                  for run in runs]
         table.append([name, *(cell(program) if program else "-" for program in found)])
+    for test in sorted({test for run in runs for test in run.liburing}):
+        table.append([f"liburing: {test}", *(run.liburing.get(test, "-") for run in runs)])
     table.append(["boot, s", *(f"{run.outcome.boot_seconds or 0:.1f}" for run in runs)])
     table.append(["in all, s", *(f"{run.outcome.seconds:.1f}" for run in runs)])
     table.append(["as expected", *("NO" if run.bad else "known bugs" if run.judgement.findings
