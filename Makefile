@@ -51,9 +51,9 @@ coverage: ## see what of io-wq.c and tctx.c is reached (LIBURING_SRC=tree KSRC=l
 install-tree: ## copy the selftest into the kernel tree KSRC=/path/to/linux
 	@tools/kselftest/install-tree "$(KSRC)"
 
-patch: ## write the mail-ready series for the kernel to build/patches (KSRC=linux)
+patch: ## write the first series for the kernel to build/patches (KSRC=linux SERIES=races)
 	@tools/setup/setup git rsync xz-utils
-	@tools/upstream/patch build/patches "$(KSRC)"
+	@tools/upstream/patch build/patches "$(KSRC)" "$(SERIES)"
 
 liburing-series: ## write tests for liburing, in C, to build/liburing (LIBURING_SRC=liburing)
 	@tools/setup/setup dpkg-dev git

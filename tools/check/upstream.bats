@@ -23,19 +23,37 @@ make_git()
 	git -C "$1" commit -q -m base
 }
 
-@test "patch: each step builds; then the tree has all, and the literal command works" {
+all_series=$(sed -n 's/^\[\(.*\)\..*_test\]$/\1/p' "$BATS_TEST_DIRNAME/../upstream/series.toml" | uniq)
+
+@test "patch: every program is in exactly one series" {
+	sed -n 's/^\[.*\.\(.*_test\)\]$/\1/p' "$top/tools/upstream/series.toml" | sort |
+		diff - <(printf '%s\n' $programs)
+}
+
+@test "patch: each step of each series builds, and its program runs; then the tree has all" {
 	tree=$BATS_TEST_TMPDIR/tree
 	make_git "$tree"
-	"$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches"
-	programs_so_far=0
-	for patch in "$BATS_TEST_TMPDIR"/patches/*-selftests-*.patch; do
-		git -C "$tree" am -q "$patch"
-		selftests FORCE_TARGETS=1 USERCFLAGS=-Werror all
-		[[ $patch != *_test.patch ]] || programs_so_far=$((programs_so_far + 1))
-		[ "$(find "$tree/$S/io_uring" -name '*_test' | wc -l)" -eq $programs_so_far ]
-		[ -z "$(git -C "$tree" status --short)" ]
+	for series in $all_series; do
+		"$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches" "" "$series"
+		[ "$(ls "$BATS_TEST_TMPDIR"/patches/*-selftests-*.patch | wc -l)" -le \
+			$([ "$series" = core ] && echo 5 || echo 10) ]
+		for patch in "$BATS_TEST_TMPDIR"/patches/*-selftests-*.patch; do
+			git -C "$tree" am -q "$patch"
+			selftests FORCE_TARGETS=1 USERCFLAGS=-Werror all
+			for program in $(git -C "$tree" show --format= --name-only |
+					sed -n 's/\(.*_test\)\.cpp$/\1/p'); do
+				"$tree/$program" -l
+			done
+			[ -z "$(git -C "$tree" status --short)" ]
+			# It tells of no program that is not there.
+			for program in $(grep -o '^[a-z_]*_test\>' "$tree/$S/io_uring/README"); do
+				[ -e "$tree/$S/io_uring/$program.cpp" ]
+			done
+			git -C "$tree" log -1 --format=%B | grep -v '^Link: ' >"$BATS_TEST_TMPDIR/message"
+			grep '^Signed-off-by: A Tester <tester@example.org>$' "$BATS_TEST_TMPDIR/message"
+			run ! grep '.\{76\}' "$BATS_TEST_TMPDIR/message"
+		done
 	done
-	[ "$programs_so_far" -eq "$(wc -w <<<"$programs")" ]
 	run_tests="make -C $S TARGETS=io_uring TEST_GEN_PROGS=$tree/$S/io_uring/idle_exit_test run_tests"
 	(cd "$tree" && $run_tests) | grep '^ok 1 selftests: io_uring: idle_exit_test$'
 	selftests clean
@@ -45,33 +63,40 @@ make_git()
 	done
 	grep -x -B1 -A1 'TARGETS += io_uring' "$tree/$S/Makefile" | sort -c
 	sed -n '/^IO_URING$/,/^$/s/^F://p' "$tree/MAINTAINERS" | grep -x "	$S/io_uring/"
-	git -C "$tree" log -1 --format=%b | grep '^Signed-off-by: A Tester <tester@example.org>$'
 }
 
-@test "patch: applies to the oldest tree when made against it" {
+@test "patch: applies to the oldest tree when made against it, and says so" {
 	tree=$BATS_TEST_TMPDIR/tree
 	make_git "$tree" "$(oldest_series)"
 	"$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches" "$tree"
 	git -C "$tree" am -q "$BATS_TEST_TMPDIR"/patches/*-selftests-*.patch
 	run -2 "$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches" "$tree"
 	[[ $output == *"has $S/io_uring already" ]]
+	"$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches"
+	grep '^Made against Linux [0-9.]*[0-9]\.$' "$BATS_TEST_TMPDIR"/patches/0000-*
+	grep '^To: .*axboe' "$BATS_TEST_TMPDIR"/patches/0000-*
+	grep 'linux-kselftest@vger.kernel.org' "$BATS_TEST_TMPDIR"/patches/0001-*
 }
 
 @test "patch: checkpatch --strict has only remarks that the cover letter answers" {
 	cd "$BATS_TEST_TMPDIR"
-	"$top/tools/upstream/patch" patches
 	checkpatch=$("$top/tools/kselftest/fetch")/scripts/checkpatch.pl
-	perl "$checkpatch" --strict --no-tree --terse --show-types patches/*-selftests-*.patch |
-		sed -n 's/.*: \(ERROR\|WARNING\|CHECK\):\([A-Z_]*\):.*/\2/p' | sort -u >remarks
-	cat remarks
-	while read -r remark; do
-		grep "^- $remark: " patches/0000-*
-	done <remarks
+	for series in $all_series; do
+		"$top/tools/upstream/patch" patches "" "$series"
+		perl "$checkpatch" --strict --no-tree --terse --show-types patches/*-selftests-*.patch |
+			sed -n 's/.*: \(ERROR\|WARNING\|CHECK\):\([A-Z_]*\):.*/\2/p' | sort -u >remarks
+		cat remarks
+		while read -r remark; do
+			grep "^- $remark: " patches/0000-*
+		done <remarks
+	done
 }
 
 @test "patch: bad input is named" {
 	run -2 "$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches" /nonexistent
 	[ "$output" = "patch: /nonexistent is no kernel tree: it has no MAINTAINERS" ]
+	run -2 "$top/tools/upstream/patch" "$BATS_TEST_TMPDIR/patches" "" nonexistent
+	[[ $output == "patch: no such series: nonexistent: it can be core, "* ]]
 	tree=$BATS_TEST_TMPDIR/tree
 	cp -r "$("$top/tools/kselftest/fetch")" "$tree"
 	sed -i 's/^IO_URING$/ANOTHER/' "$tree/MAINTAINERS"
@@ -79,7 +104,7 @@ make_git()
 	[[ $output == *"MAINTAINERS has no entry IO_URING" ]]
 	GIT_CONFIG_COUNT=0 HOME=/nonexistent run -2 "$top/tools/upstream/patch" \
 		"$BATS_TEST_TMPDIR/patches" "$tree"
-	[[ $output == *"git config needs user.name" ]]
+	[[ $output == *"git config needs user.name and user.email" ]]
 }
 
 # Debian's liburing, with the series, as git; and what is in it.

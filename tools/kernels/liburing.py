@@ -20,6 +20,9 @@ def series():
 
 
 def add_ours(tree):
+    """Unless it has them."""
+    if all((tree / f"test/{test}.c").exists() for test in series()):
+        return
     for test in series():
         if (OURS / f"{test}.c").exists():
             shutil.copy(OURS / f"{test}.c", tree / "test")
