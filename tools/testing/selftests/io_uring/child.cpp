@@ -4,54 +4,173 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+#include "proc.hpp"
+
+namespace {
+
+constexpr char another[] = "another_program";
+
+/* Who forks, and who forked this process. */
+pid_t forker, parent;
+
+void die_with(pid_t expected)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+	/* It may have ended before.  A parent outside of our PID namespace is 0. */
+	const pid_t now = getppid();
+
+	if (now && now != expected)
+		raise(SIGKILL);
+}
+
+/* Alarms last through execve(2). */
+void end_by_itself()
+{
+	alarm(static_cast<unsigned>(limit::life / std::chrono::seconds(1)));
+}
+
+void before_fork()
+{
+	forker = getpid();
+}
+
+/* Not called by vfork(2). */
+void after_fork()
+{
+	parent = forker;
+	die_with(parent);
+	end_by_itself();
+}
+
+void reap_orphans()
+{
+	const Deadline deadline(limit::event);
+
+	while (waitpid(-1, nullptr, WNOHANG) >= 0 && !deadline.over())
+		deadline.back_off();
+}
+
+} // namespace
+
+void look_after_children()
+{
+	/* Threads of the parent may end before it, and would send the signal, too. */
+	parent = getppid();
+	if (thread_count(parent) == 1)
+		die_with_parent();
+	pthread_atfork(before_fork, nullptr, after_fork);
+	/* The standard streams are ours, and nothing else is. */
+	close_files_from(STDERR_FILENO + 1);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	atexit(reap_orphans);
+}
+
+void die_with_parent()
+{
+	die_with(parent);
+}
+
+Child::Child(Child &&other) noexcept
+	: done(std::move(other.done)), told(std::move(other.told)),
+	  child(std::exchange(other.child, -1))
+{
+}
 
 Child::~Child()
 {
 	if (child > 0 && signal(SIGKILL) == 0)
-		waitpid(child, nullptr, 0);
+		await_end();
+}
+
+/* What the child does, and its exit status.  In vfork(2) the objects are the parent's. */
+int Child::enter(const std::function<int(Child &)> &run) noexcept
+{
+	dup2(told.rd.get(), STDIN_FILENO);
+	dup2(done.wr.get(), STDOUT_FILENO);
+	/* Where nothing can be written to. */
+	dup2(told.rd.get(), STDERR_FILENO);
+	for (const Fd *fd : { &done.rd, &done.wr, &told.rd, &told.wr })
+		::close(fd->get());
+	return run(*this);
+}
+
+int Child::open()
+{
+	const int err = done.open();
+
+	return err ? err : told.open();
 }
 
 int Child::start(const std::function<int(Child &)> &run)
 {
-	if (const int err = done.open())
-		return err;
-	if (const int err = told.open())
+	if (const int err = open())
 		return err;
 	child = fork();
 	if (child < 0)
 		return -errno;
-	if (child == 0) {
-		done.rd.close();
-		told.wr.close();
-		_exit(run(*this));
-	}
+	if (child == 0)
+		_exit(enter(run));
 	done.wr.close();
 	told.rd.close();
 	return 0;
 }
 
+int Child::run_in_vfork(const std::function<int(Child &)> &run)
+{
+	const pid_t self = getpid(), vforked = vfork();
+
+	if (vforked < 0)
+		return -errno;
+	if (vforked == 0) {
+		die_with(self);
+		end_by_itself();
+		_exit(enter(run));
+	}
+	done.wr.close();
+	return waitpid(vforked, nullptr, 0) == vforked ? 0 : -errno;
+}
+
 void Child::step()
 {
-	char byte = 0;
-
-	if (write(done.wr.get(), &byte, 1) != 1)
-		_exit(1);
-	/* Interrupted by task work, it restarts; without a parent, it ends. */
-	if (read(told.rd.get(), &byte, 1) != 1)
+	if (!await_go())
 		_exit(1);
 }
 
-int Child::become_another()
+bool Child::await_go()
 {
-	int fds[2];
+	char byte = 0;
 
-	/* It holds the other end, too, so that nothing comes. */
-	if (pipe(fds) || dup2(fds[0], STDIN_FILENO) < 0)
-		return -errno;
-	execl("/bin/sh", "sh", "-c", "read forever", nullptr);
-	return -errno;
+	/* Interrupted by task work, it restarts; without a parent, it ends. */
+	return write(STDOUT_FILENO, &byte, 1) == 1 && read(STDIN_FILENO, &byte, 1) == 1;
+}
+
+void Child::become_another()
+{
+	/* The signal is that of a thread, and this may be another one. */
+	die_with_parent();
+	execl("/proc/self/exe", another, nullptr);
+	_exit(127);
+}
+
+bool Child::is_another(char **argv)
+{
+	return argv[0] && strcmp(argv[0], another) == 0;
+}
+
+int Child::run_another()
+{
+	Child().step();
+	return 0;
 }
 
 int Child::go()
@@ -63,14 +182,7 @@ int Child::go()
 
 bool Child::await_step()
 {
-	const Deadline deadline(limit::event);
-	struct pollfd p = { .fd = done.rd.get(), .events = POLLIN, .revents = 0 };
-	char byte;
-
-	while (!deadline.over())
-		if (poll(&p, 1, deadline.poll_ms()) == 1)
-			return read(p.fd, &byte, 1) == 1;
-	return false;
+	return await_byte(done.rd.get());
 }
 
 int Child::signal(int sig) const
@@ -78,9 +190,9 @@ int Child::signal(int sig) const
 	return kill(child, sig) ? -errno : 0;
 }
 
-int Child::await_end(int options)
+int Child::await_end(int options, milliseconds limit)
 {
-	const Deadline deadline(limit::event);
+	const Deadline deadline(limit);
 	int status;
 
 	for (;;) {
@@ -93,4 +205,51 @@ int Child::await_end(int options)
 			return -1;
 		deadline.back_off();
 	}
+}
+
+int Child::await_result(milliseconds limit)
+{
+	const int status = await_end(0, limit);
+
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+std::string Child::output()
+{
+	const Deadline deadline(limit::event);
+	struct pollfd p = { .fd = done.rd.get(), .events = POLLIN, .revents = 0 };
+	std::string text;
+	char part[4096];
+
+	while (!deadline.over()) {
+		if (poll(&p, 1, deadline.poll_ms()) != 1)
+			continue;
+		const ssize_t len = read(p.fd, part, sizeof(part));
+
+		if (len <= 0)
+			break;
+		text.append(part, static_cast<size_t>(len));
+	}
+	return text;
+}
+
+int in_child(const std::function<int()> &run)
+{
+	Child child;
+
+	if (const int err = child.start([&](Child &) { return run(); }))
+		return err;
+	return child.await_result();
+}
+
+int execute(std::vector<std::string> command)
+{
+	std::vector<char *> argv;
+
+	argv.reserve(command.size() + 1);
+	for (std::string &word : command)
+		argv.push_back(word.data());
+	argv.push_back(nullptr);
+	execvp(argv[0], argv.data());
+	return 127;
 }

@@ -1,32 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* A process of the test's own, told what to do step by step. */
+/* Processes of the test's own: when they end, and what they are told to do. */
 #ifndef CHILD_HPP
 #define CHILD_HPP
 
 #include <functional>
+#include <string>
 #include <sys/types.h>
+#include <vector>
 
 #include "deadline.hpp"
 #include "fd.hpp"
 
 /*
- * It ends with the test, as main() sees to that at fork().  What it runs must not
- * assert, as the harness may lose that: it tells by its exit status.
+ * To be called first in main().  From then on each process that is forked dies with its
+ * parent, and after limit::life at the latest.  Those that are orphaned become children
+ * of this one, which awaits them at exit(), so that PID 1 need not reap them.
+ */
+void look_after_children();
+
+/*
+ * Has this process killed as its parent ends.  To be called again after its credentials
+ * changed, as that clears the signal (commit_creds()).
+ */
+void die_with_parent();
+
+/*
+ * A process that is told what to do step by step.  What it runs must not assert, as the
+ * harness may lose that: it tells by its exit status.  In there, the standard streams
+ * belong to this class, so that the output of the test ends with the test.
  */
 class Child {
 public:
 	Child() = default;
-	Child(const Child &) = delete;
+	Child(Child &&other) noexcept;
 	~Child();
 
-	/* Forks.  The child ends with what @run returns.  0, or -errno. */
+	/* Opens the pipes.  0, or -errno. */
+	int open();
+	/* Opens the pipes, and forks.  The child ends with what @run returns.  0, or -errno. */
 	int start(const std::function<int(Child &)> &run);
+	/*
+	 * By vfork(2), after open(), for another thread or process to guide it: shares the
+	 * memory, and the caller waits for its end.  0, or -errno.
+	 */
+	int run_in_vfork(const std::function<int(Child &)> &run);
+	/* Lets it outlive this object. */
+	void release() { child = -1; }
+	/* Takes another child, as what CRIU restored. */
+	void adopt(pid_t pid) { child = pid; }
 	pid_t pid() const { return child; }
 
-	/* To be called by the child: becomes another program that sleeps.  -errno. */
-	static int become_another();
 	/* To be called by the child: a step is done, and it waits for go(). */
 	void step();
+	/* The same, but returns false where step() ends the child: its parent has ended. */
+	bool await_go();
+	/*
+	 * To be called by the child: becomes another program, which does another step.  As
+	 * there may be no other, it is this one once more.
+	 */
+	[[noreturn]] static void become_another();
+	/* In main(): whether this is the other program.  If so, it ends with run_another(). */
+	static bool is_another(char **argv);
+	static int run_another();
+
 	/* Lets it go on.  0, or -errno. */
 	int go();
 	/* True once a step is done; false if it ended before, or after limit::event. */
@@ -36,13 +72,26 @@ public:
 	int signal(int sig) const;
 	/*
 	 * What waitpid(2) tells of it once it ended, or with WUNTRACED was stopped;
-	 * or -1 after limit::event.
+	 * or -1 after @limit.
 	 */
-	int await_end(int options = 0);
+	int await_end(int options = 0, milliseconds limit = limit::event);
+	/* What its @run returned, 0 to 255; or -1 if it was killed, or after @limit. */
+	int await_result(milliseconds limit = limit::event);
+
+	/* What it wrote to its standard output until that was closed, or limit::event. */
+	std::string output();
 
 private:
+	int enter(const std::function<int(Child &)> &run) noexcept;
+
 	Pipe done, told;
 	pid_t child = -1;
 };
+
+/* What @run() returns in a child, 0 to 255; -errno without a child, -1 if it died. */
+int in_child(const std::function<int()> &run);
+
+/* To be called by a child: executes @command, found in the PATH.  127 where it cannot. */
+int execute(std::vector<std::string> command);
 
 #endif /* CHILD_HPP */

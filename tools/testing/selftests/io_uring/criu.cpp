@@ -6,23 +6,27 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
+#include <sstream>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "deadline.hpp"
+#include "child.hpp"
 
 int enter_own_namespaces(char **argv)
 {
+	Pipe life;
 	int status;
 
 	if (getpid() == 1)
 		return 0;
+	if (const int err = life.open())
+		return err;
 	if (unshare(CLONE_NEWPID | CLONE_NEWNS))
 		return -errno;
 	const pid_t child = fork();
@@ -30,11 +34,18 @@ int enter_own_namespaces(char **argv)
 	if (child < 0)
 		return -errno;
 	if (child > 0) {
+		/* Its tests have time-outs. */
 		while (waitpid(child, &status, 0) != child) {
 		}
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+	/* The parent is outside, so that getppid(2) does not tell whether it is there. */
+	struct pollfd parent = { .fd = life.rd.get(), .events = 0, .revents = 0 };
+
+	life.wr.close();
+	if (poll(&parent, 1, 0))
+		_exit(1);
 
 	/* Executed anew, as CRIU looks files up by their mount. */
 	const std::string exe = std::filesystem::read_symlink("/proc/self/exe");
@@ -57,38 +68,20 @@ void let_go_of_streams()
 }
 
 /* Runs it with @args, and without output.  Its status, or -ETIME. */
-static int run_criu(std::vector<std::string> args)
+static int run_criu(const std::vector<std::string> &args)
 {
-	const Deadline deadline(limit::criu);
-	std::vector<char *> argv;
-	int status;
+	/* It may name a loader and its arguments as well. */
+	const char *named = getenv("CRIU");
+	std::istringstream words(named && *named ? named : "criu");
+	std::vector<std::string> command(std::istream_iterator<std::string>(words), {});
+	Child criu;
 
-	/* CRIU may name a loader and its arguments as well. */
-	args.insert(args.begin(), { "sh", "-c", "exec ${CRIU:-criu} \"$@\"", "criu" });
-	argv.reserve(args.size() + 1);
-	for (std::string &arg : args)
-		argv.push_back(arg.data());
-	argv.push_back(nullptr);
+	command.insert(command.end(), args.begin(), args.end());
+	if (const int err = criu.start([&](Child &) { return execute(command); }))
+		return err;
+	const int status = criu.await_end(0, limit::criu);
 
-	const pid_t criu = fork();
-
-	if (criu < 0)
-		return -errno;
-	if (criu == 0) {
-		let_go_of_streams();
-		execv("/bin/sh", argv.data());
-		_exit(127);
-	}
-
-	const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, criu, 0)));
-	struct pollfd p = { .fd = pidfd.get(), .events = POLLIN, .revents = 0 };
-
-	while (!deadline.over() && poll(&p, 1, deadline.poll_ms()) != 1) {
-	}
-	if (!p.revents)
-		kill(criu, SIGKILL);
-	waitpid(criu, &status, 0);
-	if (!p.revents)
+	if (status == -1)
 		return -ETIME;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
@@ -115,7 +108,7 @@ int Checkpoint::run(std::vector<std::string> args)
 		"/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(images.get());
 
 	args.insert(args.end(), { "-D", dir, "-o", "log", "-v4" });
-	return run_criu(std::move(args));
+	return run_criu(args);
 }
 
 int Checkpoint::dump(pid_t pid, bool leave_running)

@@ -30,26 +30,15 @@ static int use_ring()
 }
 
 /*
- * A child to be dumped.  It serves one request of its ring, tells so, and closes the
- * ring when told to; then, or at once without a ring, its end of @ready.  It waits
- * for SIGUSR1, and ends with what use_ring() returns.
+ * What a child does that is to be dumped.  It serves one request of @ring, for a step, and
+ * closes that; then, or at once without a ring, its output.  It waits for SIGUSR1, and ends
+ * with what use_ring() returns.
  */
-static pid_t start_victim(unsigned threads, Pipe &ready, Pipe &go, Ring *ring)
+static int be_victim(Child &self, unsigned threads, Ring *ring)
 {
-	const pid_t victim = fork();
 	sigset_t wake;
-	char byte = 0;
 	int sig;
 
-	if (victim) {
-		ready.wr.close();
-		if (ring)
-			ring->close();
-		return victim;
-	}
-
-	/* Nothing that CRIU would have to share with others. */
-	let_go_of_streams();
 	setsid();
 	sigemptyset(&wake);
 	sigaddset(&wake, SIGUSR1);
@@ -60,53 +49,39 @@ static pid_t start_victim(unsigned threads, Pipe &ready, Pipe &go, Ring *ring)
 				pause();
 		}).detach();
 	if (ring) {
-		if (serve(*ring, Class::unbounded) || write(ready.wr.get(), &byte, 1) != 1 ||
-		    read(go.rd.get(), &byte, 1) != 1)
-			_exit(3);
+		if (serve(*ring, Class::unbounded))
+			return 3;
+		self.step();
 		ring->close();
 	}
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+
+	/* Nothing that CRIU would have to share with others. */
+	let_go_of_streams();
+	close_files_from(STDERR_FILENO + 1);
 	while (sigwait(&wake, &sig)) {
 	}
-	_exit(ring ? use_ring() : 0);
-}
-
-/* The exit status of a child, its negative signal, or -ETIME after limit::event. */
-static int await_end(pid_t child)
-{
-	const Deadline deadline(limit::event);
-	int status;
-
-	while (waitpid(child, &status, WNOHANG) != child) {
-		if (deadline.over())
-			return -ETIME;
-		deadline.back_off();
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+	return ring ? use_ring() : 0;
 }
 
 /* Whether CRIU can do what is asked of it here, with a process that knows no ring. */
 static bool criu_works()
 {
 	Checkpoint checkpoint;
-	Pipe ready, go;
-	char byte;
+	Child victim;
 
-	if (checkpoint.open() || ready.open() || go.open())
+	if (checkpoint.open() ||
+	    victim.start([](Child &self) { return be_victim(self, 1, nullptr); }))
 		return false;
-	const pid_t victim = start_victim(1, ready, go, nullptr);
+	/* It does no step, but goes on. */
+	const pid_t pid = victim.pid();
 
-	if (victim < 0 || read(ready.rd.get(), &byte, 1) || checkpoint.dump(victim)) {
-		kill(victim, SIGKILL);
-		await_end(victim);
+	if (!victim.output().empty() || checkpoint.dump(pid) ||
+	    victim.await_end() != SIGKILL || checkpoint.restore()) {
 		checkpoint.explain();
 		return false;
 	}
-	if (await_end(victim) != -SIGKILL || checkpoint.restore()) {
-		checkpoint.explain();
-		return false;
-	}
-	return kill(victim, SIGUSR1) == 0 && await_end(victim) == 0;
+	victim.adopt(pid);
+	return victim.signal(SIGUSR1) == 0 && victim.await_result() == 0;
 }
 
 const char *program_cannot_test(char **argv)
@@ -145,33 +120,34 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 {
 	Checkpoint checkpoint[2];
 	Checkpoint *last = checkpoint;
-	Pipe ready, go;
-	char byte = 0;
+	Child victim;
 	Ring ring;
 
 	/* Does this kernel let workers leave at all? */
 	ASSERT_RELIEVED(2, 1, thread_count);
 
-	ASSERT_EQ(0, ready.open());
-	ASSERT_EQ(0, go.open());
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
-	const pid_t victim = start_victim(variant->threads, ready, go, &ring);
 
-	ASSERT_LT(0, victim);
-	ASSERT_EQ(1, read(ready.rd.get(), &byte, 1));
-	const Workers worker = Workers::now(victim);
+	ASSERT_EQ(0, victim.start([&](Child &self) {
+		return be_victim(self, variant->threads, &ring);
+	}));
+	ring.close();
+	ASSERT_TRUE(victim.await_step());
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(victim);
-	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
-	ASSERT_EQ(0, read(ready.rd.get(), &byte, 1));
+	const pid_t pid = victim.pid();
+	const Workers worker = Workers::now(pid);
+
+	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
+	ASSERT_EQ(0, victim.go());
+	ASSERT_TRUE(victim.output().empty());
 	if (variant->at_once) {
 		ASSERT_EQ(0, last->open());
 		/*
 		 * It fails, harming nobody, where the worker dies in its hands: the
 		 * owner does its part once CRIU has it run code.
 		 */
-		const int status = last->dump(victim, true);
+		const int status = last->dump(pid, true);
 
 		ASSERT_LE(0, status) TH_LOG("criu dump: %s", strerror(-status));
 		if (status)
@@ -183,22 +159,23 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 		const bool leave_running = i < variant->dumps || variant->leave_running;
 
 		last = &checkpoint[i - 1];
-		ASSERT_EQ(static_cast<int>(variant->threads), thread_count(victim))
-			dump_threads(victim);
+		ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid))
+			dump_threads(pid);
 		ASSERT_EQ(0, last->open());
-		ASSERT_EQ(0, last->dump(victim, leave_running))
+		ASSERT_EQ(0, last->dump(pid, leave_running))
 		{
 			last->explain();
-			dump_threads(victim);
+			dump_threads(pid);
 		}
 	}
 	if (!variant->leave_running) {
-		ASSERT_EQ(-SIGKILL, await_end(victim));
+		ASSERT_EQ(SIGKILL, victim.await_end());
 		ASSERT_EQ(0, last->restore()) last->explain();
+		victim.adopt(pid);
 	}
-	ASSERT_EQ(static_cast<int>(variant->threads), thread_count(victim)) dump_threads(victim);
-	ASSERT_EQ(0, kill(victim, SIGUSR1));
-	ASSERT_EQ(0, await_end(victim)) TH_LOG("it could not use a ring again");
+	ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid)) dump_threads(pid);
+	ASSERT_EQ(0, victim.signal(SIGUSR1));
+	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
 }
 
 TEST_HARNESS_MAIN

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string_view>
+#include <unistd.h>
 
 static constexpr milliseconds between_looks{ 100 };
 
@@ -36,4 +37,16 @@ std::chrono::microseconds Deadline::spent() const
 void Deadline::back_off(int ms) const
 {
 	poll(nullptr, 0, std::min(ms, poll_ms()));
+}
+
+bool await_byte(int fd)
+{
+	const Deadline deadline(limit::event);
+	struct pollfd p = { .fd = fd, .events = POLLIN, .revents = 0 };
+	char byte;
+
+	while (!deadline.over())
+		if (poll(&p, 1, deadline.poll_ms()) == 1)
+			return read(fd, &byte, 1) == 1;
+	return false;
 }

@@ -22,6 +22,8 @@ namespace limit {
 inline const milliseconds event = slowness() * milliseconds(10'000);
 /* For a run of CRIU, which takes 0.1 s where nothing else runs. */
 inline const milliseconds criu = slowness() * milliseconds(30'000);
+/* For any process that a test makes, whatever happens: the time-out in settings. */
+inline constexpr milliseconds life{ 300'000 };
 
 /*
  * These do not grow with slowness(): workers look about themselves after 5 s,
@@ -64,5 +66,8 @@ private:
 	mutable clock::time_point last_look = start;
 	mutable clock::duration left;
 };
+
+/* True once a byte came from @fd; false at the end of the file, or after limit::event. */
+bool await_byte(int fd);
 
 #endif /* DEADLINE_HPP */

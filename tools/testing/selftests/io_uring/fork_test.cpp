@@ -18,12 +18,21 @@ FIXTURE_VARIANT(shared)
 {
 	/* How the child lets go of the ring. */
 	void (*let_go)(Ring &ring);
+	bool goes_on = false;
 };
 
-FIXTURE_VARIANT_ADD(shared, child_closes) { .let_go = [](Ring &ring) { ring.close(); } };
+FIXTURE_VARIANT_ADD(shared, child_closes)
+{
+	.let_go = [](Ring &ring) { ring.close(); },
+	.goes_on = true
+};
 FIXTURE_VARIANT_ADD(shared, child_exits) { .let_go = [](Ring &) { _exit(0); } };
 FIXTURE_VARIANT_ADD(shared, child_is_killed) { .let_go = [](Ring &) { raise(SIGKILL); } };
-FIXTURE_VARIANT_ADD(shared, child_execs) { .let_go = [](Ring &) { Child::become_another(); } };
+FIXTURE_VARIANT_ADD(shared, child_execs)
+{
+	.let_go = [](Ring &) { Child::become_another(); },
+	.goes_on = true
+};
 
 /* The parent closes first; what the child does then is the end for both. */
 TEST_F(shared, ring_ends_both_pools)
@@ -73,6 +82,7 @@ TEST_F(shared, ring_ends_both_pools)
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_EXIT(theirs, end);
 	ASSERT_WORKERS_EXIT(ours, end);
+	ASSERT_EQ(variant->goes_on, child.await_step());
 }
 
 /* The parent does not notice. */

@@ -28,20 +28,20 @@
 #endif
 #endif
 
+#include <algorithm>
 #include <concepts>
 #include <exception>
 #include <type_traits>
 
-#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.hpp"
 #include "deadline.hpp"
 #include "environment.hpp"
 #include "kernel.hpp"
@@ -127,24 +127,14 @@ static inline int ksft_sigaction(int sig, const struct ksft_sigaction *act,
 #define TEST_TIMEOUT_DEFAULT 60
 
 /*
- * The runner's time-out kills the harness, which takes its tests along this
- * way.  To be called again in a test that changed its credentials, as that
- * clears the signal (commit_creds()).
+ * An exception that leaves a test fails it.  The fixture of a test that failed is not torn
+ * down, as that might wait for the very thing that failed: all ends with the process.
  */
-inline void die_with_parent(void)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-
-	/* The harness made its child a group leader: whose other parent is it? */
-	if (getpid() != getpgrp() && getppid() != getpgrp())
-		raise(SIGKILL);
-}
-
-/* An exception that leaves a test fails it, and the fixture is torn down. */
 template <typename F>
 void ksft_run(struct __test_metadata *_metadata, F body)
 {
-	die_with_parent();
+	if (_metadata->exit_code == KSFT_FAIL)
+		return;
 	try {
 		body();
 	} catch (const std::exception &e) {
@@ -274,12 +264,21 @@ static inline void ksft_open_streams(void)
 
 int main(int argc, char **argv)
 {
+	if (Child::is_another(argv))
+		return Child::run_another();
 	ksft_open_streams();
+	look_after_children();
+
+	/* No core file, nor a run of what kernel.core_pattern names (do_coredump()). */
+	struct rlimit core;
+
+	getrlimit(RLIMIT_CORE, &core);
+	core.rlim_cur = std::min<rlim_t>(1, core.rlim_max);
+	setrlimit(RLIMIT_CORE, &core);
 
 	/* These lists are all that is asked for. */
 	const bool lists = argc > 1 && (!strcmp(argv[1], "-l") || !strcmp(argv[1], "-h"));
 	const char *why = lists ? nullptr : shed_inheritance();
-	struct rlimit core;
 
 	learn_wchan();
 	if (!why && !lists)
@@ -290,14 +289,9 @@ int main(int argc, char **argv)
 		ksft_print_header();
 		ksft_exit_skip("%s\n", why);
 	}
-	getrlimit(RLIMIT_CORE, &core);
-	core.rlim_cur = 0;
-	setrlimit(RLIMIT_CORE, &core);
 	for (auto *fixture = __fixture_list; fixture; fixture = fixture->next)
 		for (auto *test = fixture->tests; test; test = test->next)
 			test->timeout *= slowness();
-	/* Also between the harness and the test may be a process (TEST_F). */
-	pthread_atfork(nullptr, nullptr, [] { prctl(PR_SET_PDEATHSIG, SIGKILL); });
 	return harness_main(argc, argv);
 }
 

@@ -212,29 +212,29 @@ FIXTURE_TEARDOWN(asleep) {}
 FIXTURE_VARIANT(asleep)
 {
 	/* Returns early at most when interrupted. */
-	void (*wait)(const Pipe &never);
+	void (*wait)();
 };
 
 FIXTURE_VARIANT_ADD(asleep, in_poll)
 {
-	.wait = [](const Pipe &) { poll(nullptr, 0, -1); }
+	.wait = [] { poll(nullptr, 0, -1); }
 };
 FIXTURE_VARIANT_ADD(asleep, in_nanosleep)
 {
-	.wait = [](const Pipe &) { sleep(3600); }
+	.wait = [] { sleep(3600); }
 };
 FIXTURE_VARIANT_ADD(asleep, in_read)
 {
-	.wait = [](const Pipe &never) {
+	.wait = [] {
 		char byte;
 
-		if (read(never.rd.get(), &byte, 1) == 1)
+		if (read(STDIN_FILENO, &byte, 1) == 1)
 			_exit(1);
 	}
 };
 FIXTURE_VARIANT_ADD(asleep, in_futex)
 {
-	.wait = [](const Pipe &) {
+	.wait = [] {
 		static int word;
 
 		syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
@@ -242,7 +242,7 @@ FIXTURE_VARIANT_ADD(asleep, in_futex)
 };
 FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
 {
-	.wait = [](const Pipe &) {
+	.wait = [] {
 		struct epoll_event event;
 
 		epoll_wait(epoll_create1(0), &event, 1, -1);
@@ -256,39 +256,30 @@ FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
  */
 TEST_F(asleep, last_ring_closed)
 {
-	Pipe ready, go;
-	char byte = 0;
+	Child owner;
 	Ring ring;
 
-	ASSERT_EQ(0, ready.open());
-	ASSERT_EQ(0, go.open());
 	ASSERT_EQ(0, ring.open());
 	RingEnd end = ring.end();
-	const pid_t owner = fork();
-
-	ASSERT_LE(0, owner);
-	if (owner == 0) {
-		if (serve(ring, Class::bounded) || write(ready.wr.get(), &byte, 1) != 1 ||
-		    read(go.rd.get(), &byte, 1) != 1)
-			_exit(1);
+	ASSERT_EQ(0, owner.start([&](Child &self) {
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
 		ring.close();
 		for (;;)
-			variant->wait(go);
-	}
+			variant->wait();
+	}));
 	/* Only the owner holds the ring. */
 	ring.close();
-	ready.wr.close();
-	ASSERT_EQ(1, read(ready.rd.get(), &byte, 1));
+	ASSERT_TRUE(owner.await_step());
 
-	const Workers workers = Workers::now(owner);
+	const Workers workers = Workers::now(owner.pid());
 
-	ASSERT_EQ(1U, workers.count()) dump_threads(owner);
-	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	ASSERT_EQ(1U, workers.count()) dump_threads(owner.pid());
+	ASSERT_EQ(0, owner.go());
 	ASSERT_WORKERS_EXIT(workers, end);
-	ASSERT_EQ(0U, Workers::now(owner).count()) dump_threads(owner);
-	ASSERT_EQ(1, thread_count(owner)) dump_threads(owner);
-	kill(owner, SIGKILL);
-	ASSERT_EQ(owner, waitpid(owner, nullptr, 0));
+	ASSERT_EQ(0U, Workers::now(owner.pid()).count()) dump_threads(owner.pid());
+	ASSERT_EQ(1, thread_count(owner.pid())) dump_threads(owner.pid());
 }
 
 TEST_HARNESS_MAIN

@@ -3,38 +3,41 @@
 #include "janitor.hpp"
 
 #include <errno.h>
+#include <random>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "deadline.hpp"
+#include "proc.hpp"
+
+std::string unique_name()
+{
+	/* A PID is not unique where there are PID namespaces. */
+	std::random_device random;
+
+	return "io_uring_test." + std::to_string(random()) + std::to_string(random());
+}
 
 int Janitor::start(const std::function<bool()> &clean)
 {
-	Pipe pipe;
-	char byte;
+	const int err = process.start([&](Child &self) {
+		prctl(PR_SET_PDEATHSIG, 0);
+		setsid();
+		for (int sig = 1; sig < NSIG; sig++)
+			signal(sig, SIG_IGN);
+		close_files_from(STDERR_FILENO + 1);
+		self.await_go();
 
-	if (const int err = pipe.open())
-		return err;
-	const pid_t janitor = fork();
+		const Deadline deadline(limit::event);
 
-	if (janitor < 0)
-		return -errno;
-	if (janitor > 0) {
-		life = std::move(pipe.wr);
+		while (!clean() && !deadline.over())
+			deadline.back_off();
 		return 0;
-	}
+	});
 
-	/* Beyond the reach of what kills the test, with none of its files. */
-	prctl(PR_SET_PDEATHSIG, 0);
-	setsid();
-	dup2(pipe.rd.get(), STDIN_FILENO);
-	close_range(STDIN_FILENO + 1, ~0U, 0);
-	while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR) {
-	}
+	/* From here on it can do without this process. */
+	const bool ready = !err && process.await_step();
 
-	const Deadline deadline(limit::event);
-
-	while (!clean() && !deadline.over())
-		deadline.back_off();
-	_exit(0);
+	process.release();
+	return err ? err : ready ? 0 : -ETIME;
 }

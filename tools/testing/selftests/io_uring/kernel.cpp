@@ -12,11 +12,11 @@
 #include <string_view>
 #include <sys/resource.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
 
+#include "child.hpp"
 #include "ring.hpp"
 
 namespace {
@@ -122,29 +122,23 @@ enum Threads { enough_threads, few_threads, no_threads, no_room };
 Threads try_threads()
 {
 	constexpr int need = 20;
-	const pid_t child = fork();
-	int status;
 
-	if (child < 0)
-		return errno == EAGAIN ? few_threads : no_room;
-	if (child == 0) {
+	const int tried = in_child([] {
 		try {
 			for (int i = 0; i < need; i++)
 				std::thread(pause).detach();
 		} catch (const std::system_error &why) {
 			if (why.code() != std::errc::resource_unavailable_try_again)
-				_exit(no_threads);
+				return no_threads;
 			/* It is also what lacks memory for a stack. */
-			const pid_t another = fork();
-
-			if (another == 0)
-				_exit(0);
-			_exit(another < 0 && errno == EAGAIN ? few_threads : no_room);
+			return in_child([] { return 0; }) == -EAGAIN ? few_threads : no_room;
 		}
-		_exit(enough_threads);
-	}
-	waitpid(child, &status, 0);
-	return static_cast<Threads>(WEXITSTATUS(status));
+		return enough_threads;
+	});
+
+	if (tried < 0)
+		return tried == -EAGAIN ? few_threads : no_room;
+	return static_cast<Threads>(tried);
 }
 
 const char *threads_lacking()

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <thread>
 
@@ -106,10 +107,9 @@ TEST(creation_pending_as_worker_leaves)
 	constexpr milliseconds idle_timeout{5'600};
 	Work first(Class::bounded), second(Class::bounded);
 	Work next(Class::bounded), last(Class::bounded);
-	Pipe started, go;
+	Child vforked;
 	auto peer = std::make_unique<Peer>();
 	Ring ring;
-	char byte = 0;
 	int err = -1;
 	const auto submit = [&](Work &work) {
 		int err = -ETIME;
@@ -118,8 +118,7 @@ TEST(creation_pending_as_worker_leaves)
 		return err;
 	};
 
-	ASSERT_EQ(0, started.open());
-	ASSERT_EQ(0, go.open());
+	ASSERT_EQ(0, vforked.open());
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, set_limits(ring));
 	for (Work *work : { &first, &second, &next, &last }) {
@@ -133,18 +132,10 @@ TEST(creation_pending_as_worker_leaves)
 
 	std::thread owner_waits([&] {
 		peer->run([&] {
-			const pid_t child = vfork();
-
-			if (child == 0) {
-				prctl(PR_SET_PDEATHSIG, SIGKILL);
-				if (write(started.wr.get(), &byte, 1) == 1)
-					read(go.rd.get(), &byte, 1);
-				_exit(0);
-			}
-			err = waitpid(child, nullptr, 0) == child ? 0 : -errno;
+			err = vforked.run_in_vfork([](Child &self) { return self.step(), 0; });
 		});
 	});
-	ASSERT_EQ(1, read(started.rd.get(), &byte, 1));
+	ASSERT_TRUE(vforked.await_step());
 
 	/* The next one is for the first worker, which blocks in it with the last queued. */
 	ASSERT_EQ(0, first.release());
@@ -159,7 +150,7 @@ TEST(creation_pending_as_worker_leaves)
 	ASSERT_EQ(0, second.release());
 	ASSERT_EQ(0, ring.reap(1)) dump_threads();
 
-	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	ASSERT_EQ(0, vforked.go());
 	owner_waits.join();
 	ASSERT_EQ(0, err);
 	for (int i = 0; i < 2; i++)
@@ -206,13 +197,7 @@ static bool forbid_threads(const struct rlimit &nproc)
 	const struct rlimit none = { .rlim_cur = 0, .rlim_max = nproc.rlim_max };
 
 	setrlimit(RLIMIT_NPROC, &none);
-	const pid_t child = fork();
-
-	if (child == 0)
-		_exit(0);
-	if (child > 0)
-		waitpid(child, nullptr, 0);
-	return child < 0;
+	return in_child([] { return 0; }) < 0;
 }
 
 FIXTURE(without_threads) {};

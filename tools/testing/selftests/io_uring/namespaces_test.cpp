@@ -21,7 +21,10 @@
  */
 static int become_privileged()
 {
-	return unshare(CLONE_NEWUSER | CLONE_NEWNS) ? -errno : 0;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return -errno;
+	die_with_parent();
+	return 0;
 }
 
 TEST(new_user_namespace_is_made)
@@ -29,30 +32,6 @@ TEST(new_user_namespace_is_made)
 	if (in_child([] { return -become_privileged(); }))
 		SKIP(return, "%s", skip::no_user_namespace);
 	ASSERT_RELIEVED(-EINVAL, 0, [] { return unshare(CLONE_NEWUSER) ? -errno : 0; });
-}
-
-/* A child, which ends with this process, in a namespace of its own; or -errno. */
-static pid_t inhabit(int type)
-{
-	Pipe ready;
-	int err;
-
-	if ((err = ready.open()))
-		return err;
-	const pid_t child = fork();
-
-	if (child < 0)
-		return -errno;
-	if (child == 0) {
-		err = unshare(type) ? -errno : 0;
-		if (write(ready.wr.get(), &err, sizeof(err)) == sizeof(err))
-			pause();
-		_exit(1);
-	}
-	ready.wr.close();
-	if (read(ready.rd.get(), &err, sizeof(err)) != sizeof(err))
-		return -EPIPE;
-	return err ?: child;
 }
 
 FIXTURE(existing) {};
@@ -72,6 +51,8 @@ FIXTURE_VARIANT_ADD(existing, time) { CLONE_NEWTIME, "time_for_children", -EUSER
 
 TEST_F(existing, namespace_is_joined)
 {
+	Child inhabitant;
+
 	if (in_child([] { return -become_privileged(); }))
 		SKIP(return, "%s", skip::no_user_namespace);
 	/* Who makes a user namespace may join it; others take privilege at home, too. */
@@ -79,13 +60,22 @@ TEST_F(existing, namespace_is_joined)
 		ASSERT_EQ(0, become_privileged());
 	}
 
-	const pid_t inhabitant = inhabit(variant->type);
+	ASSERT_EQ(0, inhabitant.start([&](Child &self) {
+		if (unshare(variant->type))
+			return errno;
+		self.step();
+		return 0;
+	}));
+	if (!inhabitant.await_step()) {
+		const int err = inhabitant.await_result();
 
-	if (inhabitant == -EINVAL)
-		SKIP(return, "%s", skip::no_namespace_type);
-	ASSERT_LT(0, inhabitant);
+		if (err == EINVAL)
+			SKIP(return, "%s", skip::no_namespace_type);
+		ASSERT_EQ(0, err) TH_LOG("unshare: %s", strerror(err));
+	}
 
-	const std::string path = "/proc/" + std::to_string(inhabitant) + "/ns/" + variant->file;
+	const std::string path =
+		"/proc/" + std::to_string(inhabitant.pid()) + "/ns/" + variant->file;
 	const Fd ns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
 
 	ASSERT_TRUE(ns) TH_LOG("open %s: %s", path.c_str(), strerror(errno));

@@ -4,23 +4,9 @@
 #define OBSERVER_HPP
 
 #include <errno.h>
-#include <sys/wait.h>
 
+#include "child.hpp"
 #include "promise.hpp"
-
-/* What @run() returns in a child, 0 to 255; -errno without a child, -1 if it died. */
-template <typename F>
-int in_child(F run)
-{
-	int status;
-	const pid_t child = fork();
-
-	if (child < 0)
-		return -errno;
-	if (child == 0)
-		_exit(run());
-	return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 /*
  * What @look() returns, an errno or a number: @disturbed while a worker is idle,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fstream>
+#include <random>
 #include <string>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,7 +20,8 @@
 /* -errno, or 0 as a user who has no other process. */
 static int become_another_user()
 {
-	const uid_t uid = 0x7f000000U + static_cast<uid_t>(getpid());
+	/* A PID is not unique where there are PID namespaces. */
+	static const uid_t uid = 0x7f000000U + std::random_device()() % 0xffffff;
 
 	if (setresuid(uid, uid, uid))
 		return -errno;
@@ -54,18 +56,16 @@ static int put(const std::string &path, std::string_view text)
 
 TEST(pids_max_has_room_for_child)
 {
-	const std::string name = "/io_uring_test." + std::to_string(getpid());
-	Janitor janitor;
+	const std::string name = "/" + unique_name();
 
 	/* Where the controller is: of cgroup 1, and of 2. */
 	for (const char *root : { "/sys/fs/cgroup/pids", "/sys/fs/cgroup" }) {
+		Janitor janitor;
 		const std::string group = root + name;
 		const auto remove = [&] { return rmdir(group.c_str()) == 0 || errno == ENOENT; };
 
-		if (mkdir(group.c_str(), 0755))
-			continue;
 		ASSERT_EQ(0, janitor.start(remove));
-		if (put(group + "/pids.max", "2") || put(group + "/cgroup.procs", "0"))
+		if (mkdir(group.c_str(), 0755) || put(group + "/pids.max", "2") || put(group + "/cgroup.procs", "0"))
 			continue;
 		ASSERT_RELIEVED(-EAGAIN, 0, try_fork);
 		return;

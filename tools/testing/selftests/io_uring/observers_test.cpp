@@ -95,16 +95,11 @@ static int close_unshared()
 TEST(closed_file_is_not_held)
 {
 	Ring ring;
-	int status;
 
 	/* As the worker holds even its ring so, both last until this child ends. */
-	const pid_t child = fork();
-
-	ASSERT_LE(0, child);
-	if (child == 0)
-		_exit(ring.open() || serve(ring, Class::unbounded) || close_unshared());
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	ASSERT_EQ(0, status) TH_LOG("nothing is held while the worker is there");
+	ASSERT_EQ(0, in_child([&] {
+		return ring.open() || serve(ring, Class::unbounded) || close_unshared();
+	})) TH_LOG("nothing is held while the worker is there");
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();

@@ -62,7 +62,7 @@ public:
 
 private:
 	const std::string root = "/sys";
-	const std::string dir = root + "/io_uring_test." + std::to_string(getpid());
+	const std::string dir = root + "/" + unique_name();
 	std::string prefix = "/cpuset.";
 	Janitor janitor;
 };

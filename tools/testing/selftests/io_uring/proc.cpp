@@ -12,9 +12,8 @@
 #include <stdlib.h>
 #include <string_view>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#include "deadline.hpp"
+#include "child.hpp"
 #include "fd.hpp"
 
 namespace {
@@ -38,23 +37,6 @@ std::string slurp(const std::string &path)
 std::string wchan(pid_t pid, pid_t tid)
 {
 	return slurp(task_dir(pid) + "/" + std::to_string(tid) + "/wchan");
-}
-
-/* Whether the kernel tells where a thread sleeps.  A child looks at us, who wait for it. */
-bool see_wchan()
-{
-	const pid_t child = fork();
-	int status;
-
-	if (child == 0) {
-		const pid_t parent = getppid();
-		const Deadline deadline(limit::grace);
-
-		while (wchan(parent, parent) == "0" && !deadline.over())
-			deadline.back_off();
-		_exit(wchan(parent, parent) == "0");
-	}
-	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
 bool wchan_told;
@@ -91,7 +73,16 @@ int status_value(pid_t pid, std::string_view key)
 
 void learn_wchan()
 {
-	wchan_told = see_wchan();
+	const pid_t self = getpid();
+
+	/* A child looks at this process, which waits for it. */
+	wchan_told = in_child([=] {
+			     const Deadline deadline(limit::grace);
+
+			     while (wchan(self, self) == "0" && !deadline.over())
+				     deadline.back_off();
+			     return wchan(self, self) == "0";
+		     }) == 0;
 }
 
 std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid)
@@ -165,6 +156,13 @@ size_t open_files()
 {
 	/* But for the one that lists them. */
 	return list_once("/proc/self/fd").size() - 1;
+}
+
+void close_files_from(int first)
+{
+	for (const int fd : list_once("/proc/self/fd"))
+		if (fd >= first)
+			close(fd);
 }
 
 int address_space_kb()

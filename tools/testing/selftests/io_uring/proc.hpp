@@ -50,6 +50,8 @@ std::string kernel_stack(pid_t tid);
 
 /* How many files this process has open. */
 size_t open_files();
+/* Closes what is open from the descriptor @first on, also where close_range(2) is refused. */
+void close_files_from(int first);
 /* VmSize: of /proc/self/status, in KiB, or -1. */
 int address_space_kb();
 

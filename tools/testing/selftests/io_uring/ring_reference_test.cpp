@@ -164,7 +164,11 @@ FIXTURE_VARIANT_ADD(reference, child_that_execs)
 	.take = [](Holder &held, Ring &) {
 		return take_child(held, nothing, [] { Child::become_another(); });
 	},
-	.drop = child_goes_on
+	.drop = [](Holder &held) {
+		const int err = held.child.go();
+
+		return err ? err : held.child.await_step() ? 0 : -ENOEXEC;
+	}
 };
 FIXTURE_VARIANT_ADD(reference, mapping_in_child)
 {
@@ -237,7 +241,6 @@ FIXTURE_VARIANT_ADD(reference, system_call_in_progress)
 	.take = [](Holder &held, Ring &ring) {
 		struct sigaction interrupt = {};
 		Pipe entered;
-		char byte;
 
 		interrupt.sa_handler = [](int) {};
 		if (sigaction(SIGUSR1, &interrupt, nullptr))
@@ -249,7 +252,7 @@ FIXTURE_VARIANT_ADD(reference, system_call_in_progress)
 			held.waiter = gettid();
 			io_uring_submit_and_wait(ring.get(), 2);
 		}).detach();
-		return read(entered.rd.get(), &byte, 1) == 1 ? 0 : -errno;
+		return await_byte(entered.rd.get()) ? 0 : -ETIME;
 	},
 	.drop = [](Holder &held) {
 		return tgkill(getpid(), held.waiter, SIGUSR1) ? -errno : 0;

@@ -210,6 +210,7 @@ FIXTURE_VARIANT(process)
 {
 	void (*end)();
 	unsigned idle_ms = 1;
+	bool execs = false;
 };
 
 FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(0); } };
@@ -219,7 +220,7 @@ FIXTURE_VARIANT_ADD(process, is_killed_polling)
 	.end = [] { raise(SIGKILL); },
 	.idle_ms = 10'000
 };
-FIXTURE_VARIANT_ADD(process, execs) { .end = [] { Child::become_another(); } };
+FIXTURE_VARIANT_ADD(process, execs) { .end = Child::become_another, .execs = true };
 
 TEST_F(process, ends_thread_and_pool)
 {
@@ -246,6 +247,7 @@ TEST_F(process, ends_thread_and_pool)
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(workers);
 	ASSERT_WORKERS_END(thread);
+	ASSERT_EQ(variant->execs, child.await_step());
 }
 
 TEST_HARNESS_MAIN

@@ -77,37 +77,29 @@ FIXTURE_VARIANT_ADD(in_vfork, child_has_no_ring) { .child_closes_ring = true };
 TEST_F(in_vfork, worker_leaves_after_child)
 {
 	const bool closes = variant->child_closes_ring;
-	Pipe started, go;
+	Child vforked;
 	Ring ring, other;
 	std::binary_semaphore ended(0);
-	char byte = 0;
 	int err = 0;
 
-	ASSERT_EQ(0, started.open());
-	ASSERT_EQ(0, go.open());
+	ASSERT_EQ(0, vforked.open());
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
 	/* It is left alone when the test fails. */
 	std::thread([&] {
 		err = serve(ring, Class::bounded);
-
-		const pid_t child = vfork();
-
-		if (child == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		vforked.run_in_vfork([&](Child &self) {
 			if (closes)
 				close(ring.fd());
-			if (write(started.wr.get(), &byte, 1) == 1)
-				read(go.rd.get(), &byte, 1);
-			_exit(0);
-		}
-		waitpid(child, nullptr, 0);
+			self.step();
+			return 0;
+		});
 		ended.release();
 		for (;;)
 			pause();
 	}).detach();
-	ASSERT_EQ(1, read(started.rd.get(), &byte, 1));
+	ASSERT_TRUE(vforked.await_step());
 	ASSERT_EQ(0, err) dump_threads();
 
 	const Workers worker = Workers::now();
@@ -122,7 +114,7 @@ TEST_F(in_vfork, worker_leaves_after_child)
 	ASSERT_TRUE(other_end.await());
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();
 
-	ASSERT_EQ(1, write(go.wr.get(), &byte, 1));
+	ASSERT_EQ(0, vforked.go());
 	const Deadline deadline(limit::event);
 
 	while (!ended.try_acquire_for(milliseconds(deadline.poll_ms())))

@@ -118,7 +118,9 @@ TEST_F(process, is_not_kept)
 		if (ring.open() || submit(ring, work))
 			return 1;
 		self.step();
-		return variant->execs ? Child::become_another() : 0;
+		if (variant->execs)
+			Child::become_another();
+		return 0;
 	}));
 	ASSERT_TRUE(child.await_step());
 
@@ -128,6 +130,7 @@ TEST_F(process, is_not_kept)
 	ASSERT_TRUE(worker.await_asleep()) dump_threads(child.pid());
 	ASSERT_EQ(0, child.go());
 	ASSERT_ENDS(worker, work);
+	ASSERT_EQ(variant->execs, child.await_step());
 	if (!variant->execs) {
 		ASSERT_EQ(0, child.await_end());
 	}
@@ -140,34 +143,33 @@ TEST_F(process, is_not_kept)
 TEST(creation_pending_as_process_is_killed)
 {
 	Work first(Class::bounded), next(Class::bounded, 2);
-	Child owner;
+	Child owner, vforked;
 
 	ASSERT_EQ(0, first.open());
 	ASSERT_EQ(0, next.open());
-	ASSERT_EQ(0, owner.start([&](Child &self) {
+	ASSERT_EQ(0, vforked.open());
+	ASSERT_EQ(0, owner.start([&](Child &) {
 		Ring ring;
 
 		if (ring.open() || submit(ring, first) || next.submit(ring))
 			return 1;
-		if (vfork() == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		return vforked.run_in_vfork([&](Child &self) {
 			self.step();
 			/* Shares the memory, and sees that the worker goes on. */
 			while (!io_uring_cq_ready(ring.get()))
 				poll(nullptr, 0, 1);
 			self.step();
-			_exit(1);
-		}
-		return 1;
+			return 1;
+		});
 	}));
-	ASSERT_TRUE(owner.await_step());
+	ASSERT_TRUE(vforked.await_step());
 
 	const Workers worker = Workers::await(1, owner.pid());
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
 	ASSERT_EQ(0, first.release());
-	ASSERT_EQ(0, owner.go());
-	ASSERT_TRUE(owner.await_step()) dump_threads(owner.pid());
+	ASSERT_EQ(0, vforked.go());
+	ASSERT_TRUE(vforked.await_step()) dump_threads(owner.pid());
 	ASSERT_TRUE(worker.await_asleep()) dump_threads(owner.pid());
 	ASSERT_EQ(0, owner.signal(SIGKILL));
 	ASSERT_ENDS(worker, next);
