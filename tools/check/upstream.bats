@@ -206,3 +206,73 @@ sys.exit(not judge.explains('$(uname -rv)', '$test'))"
 	run -2 "$top/tools/upstream/liburing-series" "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR"
 	[[ $output == *"is no tree of liburing: it has no test/io-wq-unused-exit.c" ]]
 }
+
+# What of a file of bots/ goes into the bot's.
+bot_lines()
+{
+	sed '/^#/d' "$top/tools/upstream/bots/$1"
+}
+
+# Puts standard input into file $1 before the first line that matches $2.
+insert_before()
+{
+	awk -v pattern="$2" 'NR == FNR { text = text $0 "\n"; next }
+		!done && $0 ~ pattern { printf "%s", text; done = 1 }
+		{ print }
+		END { exit !done }' - "$1" >"$1.new"
+	mv "$1.new" "$1"
+}
+
+@test "bots: KernelCI's validator takes the job" {
+	[ -n "${KERNELCI_SRC-}" ] || skip "KERNELCI_SRC names no checkout of kernelci-pipeline"
+	python3 -c "import yaml" || skip "no PyYAML"
+	cp -r "$KERNELCI_SRC/config" "$KERNELCI_SRC/tests" "$BATS_TEST_TMPDIR"
+	cd "$BATS_TEST_TMPDIR"
+	python3 tests/validate_yaml.py >before
+	bot_lines kernelci-jobs.yaml | insert_before config/jobs.yaml '^  kselftest-ipc:'
+	bot_lines kernelci-scheduler.yaml | insert_before config/scheduler.yaml '^  - job: kselftest-ipc$'
+	python3 tests/validate_yaml.py | diff before -
+	python3 -c "
+import yaml
+job = yaml.safe_load(open('config/jobs.yaml'))['jobs']['kselftest-io_uring']
+assert job['params']['rootfs_ref'] == 'trixie-kselftest', job
+assert job['params']['collections'] == 'io_uring', job
+runs = [run for run in yaml.safe_load(open('config/scheduler.yaml'))['scheduler']
+        if run['job'] == 'kselftest-io_uring']
+assert [run['platforms'] for run in runs] == [['bcm2711-rpi-4-b']], runs"
+}
+
+@test "bots: 0-day's lists take the group, with what config asks for" {
+	diff <(bot_lines lkp-include | sed -n 's/^- \(.*\): \(.\)$/CONFIG_\1=\2/p') "$source/config"
+	[ -n "${LKP_SRC-}" ] || skip "LKP_SRC names no checkout of lkp-tests"
+	cp "$LKP_SRC/jobs/kselftests/kselftests.yaml" "$LKP_SRC/programs/kselftests/include" \
+		"$BATS_TEST_TMPDIR"
+	cd "$BATS_TEST_TMPDIR"
+	echo "    - io_uring" | insert_before kselftests.yaml '^    - iommu$'
+	bot_lines lkp-include | insert_before include '^% elsif ___[.]group == "iommu"$'
+	grep -x -A1 '    - io_uring' kselftests.yaml | LC_ALL=C sort -c
+	! command -v ruby >/dev/null ||
+		ruby -ryaml -rerb -e 'require "ostruct"; ___ = OpenStruct.new(group: "io_uring")
+			text = ERB.new(File.read("include"), trim_mode: "%").result(binding)
+			YAML.load(text)["need_kconfig"].include?({ "IO_URING" => "y" }) or exit 1'
+}
+
+@test "bots: LKFT's skipgen reads the list" {
+	[ -n "${TEST_DEFINITIONS_SRC-}" ] || skip "TEST_DEFINITIONS_SRC names no checkout of test-definitions"
+	"$TEST_DEFINITIONS_SRC/automated/bin/$(uname -m)/skipgen" --board x15 --branch mainline \
+		--environment production "$top/tools/upstream/bots/lkft-skipfile.yaml" >"$BATS_TEST_TMPDIR/tests"
+	while read -r test; do
+		[[ $programs == *"${test#io_uring:}"* ]]
+	done <"$BATS_TEST_TMPDIR/tests"
+	[ -s "$BATS_TEST_TMPDIR/tests" ]
+}
+
+@test "bots: NIPA's literal call runs one program" {
+	make_tree "$BATS_TEST_TMPDIR/tree"
+	cd "$BATS_TEST_TMPDIR/tree"
+	make -s -C $S TARGETS=io_uring FORCE_TARGETS=1 all
+	call=$(sed -n 's/^    \(make .*TEST_PROGS=.*\)/\1/p' "$top/tools/upstream/bots/README.md")
+	bash -c "$call" | tee log
+	[ "$(grep -c '^ok .* selftests: io_uring: idle_exit_test$' log)" -eq 1 ]
+	[ "$(grep -c '^# selftests: io_uring: ' log)" -eq 1 ]
+}
