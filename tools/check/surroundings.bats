@@ -108,6 +108,12 @@ passes()
 	skips_or_passes "RLIMIT_MEMLOCK is too low" as_nobody prlimit --memlock=0:0 ./rearm_test
 }
 
+@test "surroundings: a race that nobody could aim at is no pass" {
+	need_root
+	run -4 as_nobody ./rearm_race_test
+	[ "$(grep -c '^ok .* # SKIP no worker can be stopped at a chosen moment' <<<"$output")" -eq 3 ]
+}
+
 @test "surroundings: stdin closed" {
 	passes sh -c './idle_exit_test <&-'
 	passes sh -c './multi_ring_test <&-'

@@ -2,11 +2,8 @@
 
 #include "environment.hpp"
 
-#include <charconv>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -39,22 +36,4 @@ const char *shed_inheritance()
 	memset(&all, 0xff, sizeof(all));
 	sched_setaffinity(0, sizeof(all), &all);
 	return real_time() ? skip::real_time : nullptr;
-}
-
-unsigned env_number(const char *name, unsigned otherwise, unsigned least, unsigned most)
-{
-	const char *value = getenv(name);
-	unsigned number = otherwise;
-
-	if (!value)
-		return otherwise;
-
-	const char *end = value + strlen(value);
-	const auto [rest, error] = std::from_chars(value, end, number);
-
-	if (error == std::errc() && rest == end && number >= least && number <= most)
-		return number;
-	printf("TAP version 13\nBail out! %s=%s is not a number from %u to %u\n", name, value,
-	       least, most);
-	exit(1);
 }

@@ -10,10 +10,4 @@
  */
 const char *shed_inheritance();
 
-/*
- * The number that the variable @name has, @otherwise if there is none.  One that is
- * no number from @least to @most ends the program with a line that says so.
- */
-unsigned env_number(const char *name, unsigned otherwise, unsigned least, unsigned most);
-
 #endif /* ENVIRONMENT_HPP */

@@ -243,3 +243,23 @@ unsigned long symbol_address(std::string_view symbol)
 {
 	return strtoul(kallsyms_line(symbol).c_str(), nullptr, 16);
 }
+
+std::vector<std::string> symbols_at(const std::vector<unsigned long> &addresses)
+{
+	std::vector<std::pair<unsigned long, std::string>> best(addresses.size());
+	std::vector<std::string> names;
+	std::ifstream kallsyms("/proc/kallsyms");
+	std::string line;
+
+	while (std::getline(kallsyms, line)) {
+		const unsigned long start = strtoul(line.c_str(), nullptr, 16);
+
+		for (size_t i = 0; i < addresses.size(); i++)
+			if (start <= addresses[i] && start > best[i].first)
+				best[i] = { start, line };
+	}
+	for (const auto &[start, symbol] : best)
+		if (start)
+			names.push_back(symbol.substr(symbol.find_last_of(' ') + 1) + "()");
+	return names;
+}

@@ -3,7 +3,9 @@
 #ifndef KERNEL_HPP
 #define KERNEL_HPP
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 /* Why a program or a test is skipped.  Bots make these texts part of names. */
 namespace skip {
@@ -46,6 +48,7 @@ inline constexpr char no_hotplug[] = "no CPU can be unplugged";
 inline constexpr char may_not_disturb[] =
 	"would change the whole machine: KSFT_DISTURB=1 allows it";
 inline constexpr char no_userfaultfd[] = "userfaultfd(2) is missing or forbidden";
+inline constexpr char no_aim[] = "no worker can be stopped at a chosen moment";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
@@ -72,5 +75,7 @@ const char *must_not_disturb();
 
 /* The address of a function of the kernel, 0 if /proc/kallsyms does not tell. */
 unsigned long symbol_address(std::string_view symbol);
+/* The functions of the kernel that have @addresses, none if /proc/kallsyms does not tell. */
+std::vector<std::string> symbols_at(const std::vector<unsigned long> &addresses);
 
 #endif /* KERNEL_HPP */

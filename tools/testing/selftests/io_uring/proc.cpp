@@ -142,16 +142,6 @@ cpu_set_t allowed_cpu(int nr)
 	return one;
 }
 
-std::string kernel_stack(pid_t tid)
-{
-	std::istringstream stack(slurp(task_dir(getpid()) + "/" + std::to_string(tid) + "/stack"));
-	std::string lines;
-
-	for (std::string frame; std::getline(stack, frame);)
-		lines += (lines.empty() ? "#   " : "\n#   ") + frame;
-	return lines;
-}
-
 size_t open_files()
 {
 	/* But for the one that lists them. */

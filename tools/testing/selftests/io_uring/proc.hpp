@@ -45,9 +45,6 @@ int thread_count(pid_t pid = getpid());
 /* The @nr-th of the CPUs that this task may run on, or the last. */
 cpu_set_t allowed_cpu(int nr);
 
-/* Where in the kernel a thread of ours is, as "# " lines; empty if that is not told. */
-std::string kernel_stack(pid_t tid);
-
 /* How many files this process has open. */
 size_t open_files();
 /* Closes what is open from the descriptor @first on, also where close_range(2) is refused. */

@@ -4,18 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/hw_breakpoint.h>
-#include <linux/perf_event.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 
-#include "environment.hpp"
 #include "kernel.hpp"
 
 Chore::Chore(Punt punt) : punt(punt), file(open("/proc/self/comm", O_RDONLY | O_CLOEXEC)) {}
@@ -96,182 +88,132 @@ Fate await_done(Ring &ring, unsigned nr)
 	return Fate::done;
 }
 
-/*
- * Read before main(), so that a bad one ends the program.  The most that the time-out
- * of three variants leaves room for.
- */
-static const unsigned seconds = env_number("KSFT_RACE_SECONDS", 10, 1, 450);
-static const unsigned first_seed =
-	env_number("KSFT_RACE_SEED", static_cast<unsigned>(time(nullptr)), 0, UINT_MAX);
-
-/* Binds the calling thread and its workers, by way of @ring, to one CPU.  0, or -errno. */
-static int share_cpu(Ring &ring)
+/* Binds the calling thread to CPU @own, and its workers, by way of @ring, to @theirs. */
+static bool place(Ring &ring, const cpu_set_t &own, const cpu_set_t &theirs)
 {
-	cpu_set_t allowed, one;
-	int cpu = CPU_SETSIZE;
-
-	if (sched_getaffinity(0, sizeof(allowed), &allowed))
-		return -errno;
-	while (!CPU_ISSET(--cpu, &allowed))
-		;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	if (sched_setaffinity(0, sizeof(one), &one))
-		return -errno;
-	return io_uring_register_iowq_aff(ring.get(), sizeof(one), &one);
+	return sched_setaffinity(0, sizeof(own), &own) == 0 &&
+	       io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs) == 0;
 }
 
-static size_t buffer_size()
+static bool set_realtime(pid_t tid, int priority)
 {
-	return 2 * static_cast<size_t>(getpagesize());
-}
+	const struct sched_param param = { .sched_priority = priority };
 
-Moment::Trap::Trap(unsigned long address, pid_t tid, unsigned nth)
-{
-	struct perf_event_attr attr = {};
-
-	attr.type = PERF_TYPE_BREAKPOINT;
-	attr.size = sizeof(attr);
-	attr.bp_type = HW_BREAKPOINT_X;
-	attr.bp_addr = address;
-	attr.bp_len = sizeof(long);
-	attr.sample_period = nth;
-	attr.wakeup_events = 1;
-	attr.exclude_user = 1;
-	event = Fd(static_cast<int>(
-		syscall(SYS_perf_event_open, &attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC)));
-	if (!event)
-		return;
-
-	void *map = mmap(nullptr, buffer_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd(), 0);
-
-	if (map != MAP_FAILED)
-		buffer = map;
-}
-
-Moment::Trap::Trap(Trap &&other) noexcept
-	: event(std::move(other.event)), buffer(std::exchange(other.buffer, nullptr))
-{
-}
-
-Moment::Trap &Moment::Trap::operator=(Trap &&other) noexcept
-{
-	std::swap(event, other.event);
-	std::swap(buffer, other.buffer);
-	return *this;
-}
-
-Moment::Trap::~Trap()
-{
-	if (buffer)
-		munmap(buffer, buffer_size());
+	/* Not for workers to inherit. */
+	return sched_setscheduler(tid, priority ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER,
+				  &param) == 0;
 }
 
 Moment::Moment(Ring &ring)
-	: seed(first_seed), random(seed), budget(milliseconds(1000 * seconds) / variants)
+	: ring(ring), first_cpu(allowed_cpu(0)), last_cpu(allowed_cpu(CPU_SETSIZE))
 {
-	if (const char *what = aim(ring)) {
-		unlock = 0;
-		why_timed = std::string(what) + ": " + strerror(errno);
-	}
+	if (!aim_at_locks())
+		aim_by_clock();
 }
 
-const char *Moment::aim(Ring &ring)
+bool Moment::aim_at_locks()
 {
-	const struct sched_param above_worker = { .sched_priority = 2 };
-
-	errno = EPERM;
 	unlock = symbol_address("_raw_spin_unlock");
-	if (!unlock)
-		return "_raw_spin_unlock in /proc/kallsyms";
-	if (!Trap(unlock, 0, 1))
-		return "perf_event_open() of a breakpoint in the kernel";
-	errno = -share_cpu(ring);
-	if (errno)
-		return "a CPU to share";
-	/* Not for the workers to inherit. */
-	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above_worker))
-		return "sched_setscheduler(SCHED_FIFO)";
-	return nullptr;
+	if (!unlock || !Trap::breakpoint(unlock, 0, 1) || !place(ring, last_cpu, last_cpu) ||
+	    !set_realtime(0, 2))
+		return false;
+	aim = Aim::locks;
+	return true;
+}
+
+void Moment::aim_by_clock()
+{
+	aim = Aim::none;
+	if (CPU_EQUAL(&first_cpu, &last_cpu) || !Trap::clock(0, time) ||
+	    !place(ring, first_cpu, last_cpu))
+		return;
+	/* It goes without, but then others may get between the two. */
+	set_realtime(0, 2);
+	aim = Aim::clock;
 }
 
 bool Moment::next()
 {
-	if (aimed() ? round == rounds : budget.over())
+	/* The first lock stopped nobody: this kernel does not preempt itself. */
+	if (aim == Aim::locks && round && places.empty())
+		aim_by_clock();
+	if (aim == Aim::none || (aim == Aim::locks && round == 3) ||
+	    (aim == Aim::clock && (nth == 100 || time > limit::grace)))
 		return false;
 	tries++;
 	nth++;
-	delay = std::chrono::nanoseconds(random() % 200'000);
 	return true;
 }
 
 void Moment::arm(const Workers &worker)
 {
-	stack.clear();
-	if (!aimed())
-		return;
-
-	const bool first = round % 2;
-	const struct sched_param priority = { .sched_priority = first };
-
-	sched_setscheduler(worker.tid(), first ? SCHED_FIFO : SCHED_OTHER, &priority);
-	trap = Trap(unlock, worker.tid(), nth);
+	if (aim == Aim::locks) {
+		set_realtime(worker.tid(), static_cast<int>(round % 2));
+		trap = Trap::breakpoint(unlock, worker.tid(), nth);
+	} else {
+		set_realtime(worker.tid(), 1);
+		trap = Trap::clock(worker.tid(), time);
+	}
 }
 
-void Moment::await(const Workers &worker)
+bool Moment::await(const Workers &worker)
 {
 	const Deadline deadline(limit::event);
+	bool stopped;
 
-	if (!aimed()) {
-		const auto end = Deadline::clock::now() + delay;
+	/* That the worker sleeps is no event. */
+	if (aim == Aim::clock) {
+		do {
+			const Deadline glance(milliseconds(1));
 
-		/* A sleep would leave the CPU for longer than the worker needs. */
-		while (Deadline::clock::now() < end)
-			;
-		return;
+			/* For some microseconds only: there is no time for a system call. */
+			while (!(stopped = trap.sprung()) && !glance.over())
+				;
+		} while (!stopped && worker.alive() && !worker.asleep() && !deadline.over());
+		return stopped;
 	}
 
 	struct pollfd p = { .fd = trap.fd(), .events = POLLIN, .revents = 0 };
 
-	/* It says POLLHUP as the worker ends; that it sleeps is no event. */
 	while (poll(&p, 1, 1) == 0 && !worker.asleep() && !deadline.over())
 		;
-	if (p.revents & POLLIN && worker.alive() && !worker.asleep()) {
-		stack = kernel_stack(worker.tid());
-		return;
+	stopped = trap.sprung() && worker.alive() && !worker.asleep();
+	if (stopped) {
+		places.insert(nth);
+	} else {
+		nth = 0;
+		round++;
 	}
-	if (nth == 1) {
-		const struct sched_param none = {};
-
-		/* Nobody stopped it: as without CONFIG_PREEMPTION. */
-		unlock = 0;
-		why_timed = "the kernel does not preempt itself";
-		sched_setscheduler(0, SCHED_OTHER, &none);
-	}
-	nth = 0;
-	round++;
+	return stopped;
 }
 
-std::string Moment::method() const
+void Moment::steer(bool early, bool there)
 {
-	if (aimed())
-		return "stops the worker at each of its spin_unlock()";
-	return "waits at random, which proves less; KSFT_RACE_SEED=" + std::to_string(seed) + " (" +
-	       why_timed + ")";
+	if (aim != Aim::clock)
+		return;
+	if (const auto stack = trap.addresses(); there && !stack.empty())
+		places.insert(stack.front());
+	late_once |= !early;
+	/* It is doubled until it was too long once; then it goes to and fro by random steps. */
+	const std::chrono::nanoseconds step(
+		late_once ? time.count() * static_cast<long>(random() % 128) / 1024 : time.count());
+
+	time += early ? step : -step;
 }
 
 std::string Moment::tried() const
 {
 	return std::to_string(tries) + " tries in " +
-	       std::to_string(std::chrono::duration_cast<milliseconds>(budget.spent()).count()) +
+	       std::to_string(std::chrono::duration_cast<milliseconds>(since.spent()).count()) +
 	       " ms";
 }
 
 std::string Moment::describe() const
 {
-	if (!aimed())
-		return "in " + tried() + ", after a delay of " + std::to_string(delay.count()) +
-		       " ns";
-	return "in " + tried() + ", at spin_unlock() number " + std::to_string(nth) +
-	       " of the worker" + (stack.empty() ? "" : ":\n" + stack);
+	const std::string stack = trap.stack();
+
+	return "in try " + std::to_string(tries) + ", as the worker " +
+	       (aim == Aim::locks ? "let go of lock number " + std::to_string(nth)
+				  : "had run for " + std::to_string(time.count()) + " ns") +
+	       (stack.empty() ? "" : ":\n" + stack);
 }

@@ -7,8 +7,11 @@
 #define RACE_HPP
 
 #include <random>
+#include <sched.h>
+#include <set>
 #include <string>
 
+#include "trap.hpp"
 #include "workers.hpp"
 
 /*
@@ -55,70 +58,70 @@ const char *describe(Fate fate);
 Fate await_done(Ring &ring, unsigned nr);
 
 /*
- * A moment on a worker's way at which it is overtaken by its owner, the caller.
+ * A moment on a worker's way at which it is overtaken by its owner, the caller, in one
+ * of two ways.
  *
- * Aimed, if the kernel lets us: owner and worker share a CPU, the owner has a
- * real-time priority, and a breakpoint wakes it as the worker unlocks its nth
- * spinlock.  The owner then takes the CPU the moment that the worker may be
- * preempted, whatever the speed of the machine.  From try to try, n walks
- * along the worker's way, over all that the worker does between two locks.  In
- * every other round the worker has a real-time priority, too: it goes on before
- * one that the owner has made meanwhile.
+ * At locks, if the kernel allows it a breakpoint of its own and preempts itself: owner
+ * and worker share a CPU, the owner has a real-time priority, and a breakpoint wakes it
+ * as the worker unlocks its nth spinlock.  The owner then takes the CPU the moment that
+ * the worker may be preempted, whatever the speed of the machine.  From try to try, n
+ * walks along the worker's way, over all that the worker does between two locks.  In
+ * every other round the worker has a real-time priority, too: it goes on before one that
+ * the owner has made meanwhile.
  *
- * Else timed: after a random delay, which proves less.
+ * By the clock, if there are two CPUs: an interrupt stops the worker on the one once it
+ * has run for a time, and the owner, awake on the other, sees it at once.  What comes of
+ * a try says whether the time was too short or too long, and how to change it: thus it
+ * stays about where the one turns into the other, which is what is to be tested.
  */
 class Moment {
 public:
-	/* If aimed, binds the calling thread and the workers of @ring's pool. */
+	/* Binds the calling thread and the workers of @ring's pool to CPUs. */
 	explicit Moment(Ring &ring);
 
-	bool aimed() const { return unlock; }
-	/* True while there is a moment left to try. */
+	/* True while there is a moment left to try; the ring is to be open. */
 	bool next();
 	/* Prepares this try for @worker, which sleeps. */
 	void arm(const Workers &worker);
-	/* Waits for the moment, now that @worker was woken. */
-	void await(const Workers &worker);
+	/* Awaits the moment, now that @worker was woken.  False if it did not come. */
+	bool await(const Workers &worker);
+	/*
+	 * What came of this try: the moment was too @early, or else too late; the worker
+	 * was stopped, and it was where it had to be.
+	 */
+	void steer(bool early, bool there);
+	/*
+	 * True if workers were stopped where they had to be.  A timer that is too coarse
+	 * stops all of them at the same instruction, where they begin.
+	 */
+	bool met() const { return places.size() >= (aim == Aim::clock ? 8 : 1); }
 
-	/* How the moments are chosen, how many were tried, and where this one is. */
-	std::string method() const;
+	/* How many were tried, and where this one is. */
 	std::string tried() const;
 	std::string describe() const;
 
 private:
-	/* A breakpoint of perf_event_open(2), and the buffer it needs to wake us. */
-	class Trap {
-	public:
-		Trap() = default;
-		Trap(unsigned long address, pid_t tid, unsigned nth);
-		Trap(Trap &&other) noexcept;
-		Trap &operator=(Trap &&other) noexcept;
-		~Trap();
+	enum class Aim { none, locks, clock };
 
-		explicit operator bool() const { return buffer; }
-		int fd() const { return event.get(); }
+	bool aim_at_locks();
+	void aim_by_clock();
 
-	private:
-		Fd event;
-		void *buffer = nullptr;
-	};
-
-	/* A null pointer, or what cannot be done here, and errno says why. */
-	const char *aim(Ring &ring);
-
-	static constexpr unsigned rounds = 3;
-	static constexpr unsigned variants = 3; /* of a program, that share its time */
-
-	unsigned long unlock = 0; /* address of _raw_spin_unlock(), 0 if timed */
-	std::string why_timed;
-	unsigned tries = 0, round = 0, nth = 0;
+	Ring &ring;
+	cpu_set_t first_cpu, last_cpu;
+	Aim aim = Aim::none;
+	unsigned tries = 0, nth = 0;
+	std::set<unsigned long> places;
 	Trap trap;
-	std::string stack;
+	Deadline since{ limit::event };
 
-	unsigned seed;
+	/* At locks. */
+	unsigned long unlock = 0; /* the address of _raw_spin_unlock() */
+	unsigned round = 0;
+
+	/* By the clock. */
+	std::chrono::nanoseconds time{ 1000 };
+	bool late_once = false;
 	std::minstd_rand random;
-	std::chrono::nanoseconds delay{};
-	Deadline budget;
 };
 
 #endif /* RACE_HPP */

@@ -61,7 +61,6 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	Moment moment(ring);
 
-	TH_LOG("%s", moment.method().c_str());
 	while (moment.next()) {
 		struct epoll_event event;
 
@@ -79,7 +78,8 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		ring.close();
 		/* Interrupted by the task work that tells the worker to leave. */
 		epoll_wait(nothing.get(), &event, 1, 500);
-		moment.await(worker);
+		const bool stopped = moment.await(worker);
+
 		ASSERT_EQ(0, chore.submit(next));
 		ASSERT_DONE(next, 1, leaving);
 		/* If there is another by now, the one that was leaving goes on. */
@@ -91,8 +91,12 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 			TH_LOG("a worker stayed beyond the limit, %s", moment.describe().c_str());
 			dump_threads();
 		}
+		/* Too early: it did this one, too. */
+		moment.steer(stopped && worker.alive(), stopped && !worker.alive());
 		std::swap(ring, next);
 	}
+	if (!moment.met())
+		SKIP(return, "%s", skip::no_aim);
 	TH_LOG("%s", moment.tried().c_str());
 }
 
@@ -112,7 +116,6 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	Moment moment(ring);
 
-	TH_LOG("%s", moment.method().c_str());
 	ASSERT_EQ(0, chore.submit(ring));
 	ASSERT_DONE(ring, 1, going_idle);
 	while (moment.next()) {
@@ -122,10 +125,15 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 		ASSERT_TRUE(worker.asleep()) dump_threads();
 		moment.arm(worker);
 		ASSERT_EQ(0, chore.submit(ring));
-		moment.await(worker);
+		const bool stopped = moment.await(worker);
+		const bool done = io_uring_cq_ready(ring.get());
+
 		ASSERT_EQ(0, chore.submit(ring));
 		ASSERT_DONE(ring, 2, going_idle);
+		moment.steer(stopped, stopped && done);
 	}
+	if (!moment.met())
+		SKIP(return, "%s", skip::no_aim);
 	TH_LOG("%s", moment.tried().c_str());
 }
 
