@@ -13,13 +13,15 @@ KERNELS_NEEDS := $(RUN_NEEDS) busybox-static cpio dpkg-dev gnuplot-nox \
 	$(if $(filter riscv64 s390x,$(ARCH)),qemu-system-misc)
 export ARCH
 KERNEL_BUILD_NEEDS := $(KERNELS_NEEDS) bc bison ccache flex gcc libelf-dev
+MUTATE_NEEDS := $(KERNEL_BUILD_NEEDS) npm
+MUTATE = $(SAMPLE:%=--sample=%) $(SEED:%=--seed=%) $(SHARD:%=--shard=%) $(IN)
 CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-gnu \
 	riscv64-linux-gnu s390x-linux-gnu
 CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy debootstrap file git \
 	libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
 
-.PHONY: help run_tests check check-kernels check-mutants check-debug coverage install-tree patch \
-	liburing-series clean clean-cache
+.PHONY: help run_tests check check-kernels check-mutants mutate delays check-debug coverage \
+	install-tree patch liburing-series clean clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +39,16 @@ check: ## test the selftest itself: contract, parsers, surroundings, lint
 	@bats --tap --print-output-on-failure tools/check 2>&1 | tools/kselftest/tally
 
 check-mutants: ## see every broken kernel noticed (MUTANTS="a b" LIBURING_SRC=tree KSRC=linux)
-	@tools/setup/setup $(KERNEL_BUILD_NEEDS)
+	@tools/setup/setup $(MUTATE_NEEDS)
 	@tools/mutants/check $(MUTANTS)
+
+mutate: ## see mutants by rule noticed (SAMPLE=100 SEED=1 SHARD=1/4 IN=io-wq.c:io_wq_worker)
+	@tools/setup/setup $(MUTATE_NEEDS)
+	@tools/mutants/mutate $(MUTATE)
+
+delays: ## see no test fail on kernels that are slow by rule (as mutate; PAIRS=20: two at once)
+	@tools/setup/setup $(MUTATE_NEEDS)
+	@tools/mutants/mutate $(if $(PAIRS),--pairs=$(PAIRS),--delays) $(MUTATE)
 
 check-debug: ## run the selftest on a kernel with lockdep and KASAN, and on one with PREEMPT_RT
 	@tools/setup/setup $(KERNEL_BUILD_NEEDS)

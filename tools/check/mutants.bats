@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# The edit list of mutants, without building a kernel.
+# The edit list of mutants, and those by rule, without building a kernel.
 
 load common
 
@@ -33,7 +33,7 @@ mutate()
 	python3 -c 'import pathlib, sys, schema
 folder = pathlib.Path(sys.argv[1])
 try:
-    changed = schema.apply(schema.load(sys.stdin.read()),
+    changed = schema.apply(schema.load(sys.stdin.read()), [],
                            lambda file: (folder / file).read_text())
 except schema.BadEdit as why:
     sys.exit(str(why))
@@ -58,9 +58,9 @@ print(changed[sys.argv[2]])
 	after = "- MUTANT"
 	END
 	tr -s ' \t\n' ' ' <"$BATS_TEST_TMPDIR/mutated.c" | tee "$BATS_TEST_TMPDIR/line"
-	grep 'once(int a) { if (!unlikely(io_uring_mutant == 2)) a++; return a; }' \
+	grep 'once(int a) { if (!io_uring_is(2)) a++; return a; }' \
 		"$BATS_TEST_TMPDIR/line"
-	grep 'twice(int a) { a++; a++ - unlikely(io_uring_mutant == 2) ; return a; }' \
+	grep 'twice(int a) { a++; a++ - io_uring_is(2) ; return a; }' \
 		"$BATS_TEST_TMPDIR/line"
 }
 
@@ -130,4 +130,182 @@ except watch.Noticed:
 	[ "${lines[0]}" = killed ]
 	[ "${lines[1]}" = "idle_exit_test: work.hashed.last_ring_closed" ]
 	[ "${lines[2]}" = "an idle worker lingers: 4 of 4 are still there" ]
+}
+
+# What rules make of a function's body on standard input.
+by_rule()
+{
+	mkdir -p "$BATS_TEST_TMPDIR/by_rule"
+	{
+		printf 'static int canned(struct one *one, int __user *user)\n{\n'
+		sed 's/^/\t/'
+		printf '\treturn 0;\n}\n'
+	} >"$BATS_TEST_TMPDIR/by_rule/canned.c"
+	python3 -c 'import build, pathlib, rules, schema, sys
+folder = pathlib.Path(sys.argv[1])
+edits = rules.generate(folder, schema.functions, {"canned.c": None})
+for edit in edits:
+    print(edit.line - 2, edit.title)
+changed = schema.apply([], list(enumerate(edits, 1)), lambda file: (folder / file).read_text()
+                       if file == "canned.c" else "")
+(folder / "changed.c").write_text(changed["canned.c"].partition("#line 1\n")[2])
+' "$BATS_TEST_TMPDIR/by_rule"
+}
+
+@test "mutants: each rule makes what it says, and nothing twice" {
+	by_rule >"$BATS_TEST_TMPDIR/made" <<-'END'
+	int __user *arg = user;
+	LIST_HEAD(list);
+	one->size++;
+	if (test_bit(1, &one->flags) && (one->size > 2 || !one->next))
+	goto out;
+	wq_list_for_each(node, prev, &one->list) {
+	raw_spin_unlock(&one->lock);
+	lockdep_assert_held(&one->lock);
+	}
+	do {
+	one = likely(one->next) ? one->next : NULL;
+	} while (1);
+	out:
+	return -EINVAL;
+	END
+	diff "$BATS_TEST_TMPDIR/made" - <<-'END'
+	3 without: one->size++;
+	4 true: test_bit(1, &one->flags)
+	4 false: test_bit(1, &one->flags) && (one->size > 2 || !one->next)
+	4 true: test_bit(1, &one->flags) && (one->size > 2 || !one->next)
+	4 constant: 1 in if (test_bit(1, &one->flags) && (one->size > 2 || !one->next))
+	4 off by one: one->size > 2
+	4 false: one->size > 2
+	4 true: one->size > 2 || !one->next
+	4 false: !one->next
+	6 without: wq_list_for_each(node, prev, &one->list) {}
+	7 slow: raw_spin_unlock(&one->lock);
+	7 without: raw_spin_unlock(&one->lock);
+	10 without: do {}
+	11 without: one = likely(one->next) ? one->next : NULL;
+	11 false: one->next
+	11 true: one->next
+	12 false: 1
+	14 without: return -EINVAL;
+	14 constant: EINVAL in return -EINVAL;
+	15 constant: 0 in return 0;
+	END
+}
+
+@test "mutants: edits by rule may lie in each other" {
+	by_rule <<-'END'
+	if (one->size < 3 && one->next)
+	one->size++;
+	else
+	one->size = 0;
+	END
+	gcc -o "$BATS_TEST_TMPDIR/canned" -x c -Wall -Werror - <<-END
+	#include <stdlib.h>
+	#define __user
+	static int chosen;
+	static int io_uring_is(int number) { return number == chosen; }
+	struct one { int size; struct one *next; };
+	$(cat "$BATS_TEST_TMPDIR/by_rule/changed.c")
+	int main(int argc, char **argv)
+	{
+		struct one one = { .size = atoi(argv[2]), .next = argc > 3 ? &one : NULL };
+
+		chosen = atoi(argv[1]);
+		return canned(&one, 0) * 10 + one.size;
+	}
+	END
+	for number in {0..10}; do
+		for state in "2 next" "3 next" 2 "5 next"; do
+			status=0
+			# shellcheck disable=SC2086 # one or two words
+			"$BATS_TEST_TMPDIR/canned" "$number" $state || status=$?
+			printf '%s ' $status
+		done
+		echo
+	done | sed 's/ $//' >"$BATS_TEST_TMPDIR/became"
+	# The good one; the whole left out; conditions; off by one; true; statements; constants.
+	diff "$BATS_TEST_TMPDIR/became" - <<-END
+	3 0 0 0
+	2 3 2 5
+	3 4 0 6
+	0 0 0 0
+	3 4 3 6
+	3 4 0 0
+	3 0 3 0
+	2 0 0 0
+	3 3 2 5
+	3 1 1 1
+	13 10 10 10
+	END
+}
+
+@test "mutants: what does not compile is left out, and nothing beside it" {
+	run python3 -c 'import build, arena, rules
+def edit(number, line):
+    return rules.Edit("a.c", "f", line, "without", str(number), 2 * line - 2, 2 * line - 1, "", "")
+edits = [edit(1, 1), edit(2, 2), edit(3, 2), edit(4, 2), edit(5, 3)]
+def compiled(some):
+    bad = [one for one in some if one.what in ("3", "5")]
+    return "".join(f"io_uring/a.c:{one.line}:1: error: no\n" for one in bad) + \
+        "io_uring/a.c:1:1: warning: well\n"*bool(bad)
+print([one.what for one in arena.sift(edits, {"a.c": "a\nb\nc\n"}, compiled)])'
+	[ "$output" = "['1', '2', '4']" ]
+}
+
+@test "mutants: shards are all mutants together, and each only once" {
+	python3 -c 'import build, verdicts
+items = list(range(17))
+parts = [verdicts.shard(items, f"{k}/5") for k in range(1, 6)]
+assert sorted(sum(parts, [])) == items, parts
+assert verdicts.shard(items, "") == items'
+	run python3 -c 'import build, verdicts
+try:
+    verdicts.shard([], "6/5")
+except build.BadInput as why:
+    print(why)'
+	[ "$output" = "SHARD=6/5: it can be 1/4, ..., 4/4" ]
+}
+
+@test "mutants: a verdict holds as long as its kernel, edit and program do" {
+	python3 - "$BATS_TEST_TMPDIR/verdicts" <<-'END'
+	import build, pathlib, rules, sys, types, verdicts
+	edit = rules.Edit("a.c", "f", 1, "without", "x;", 0, 2, "", "")
+	path = pathlib.Path(sys.argv[1])
+
+	def judge(source="linux", reasons={}, **binaries):
+	    field = types.SimpleNamespace(source=source, edits={7: edit})
+	    made = verdicts.Judge(verdicts.Store(path), field, binaries, reasons)
+	    made.learn()
+	    return made
+
+	def learn(judge, **seconds):
+	    for program in seconds:
+	        test = f"{program}:g.t"
+	        judge.store.add(judge.key(), test, judge.binary(test), met=[7], seconds=seconds[program])
+	        judge.store.add(judge.key(), program, judge.binary(test), tests=[test])
+	    judge.learn()
+	    return judge
+
+	def came(judge, of, how):
+	    judge.store.add(judge.key(edit), of, judge.binary(of), how=how, message="m", seconds=3)
+
+	first = learn(judge(slow="s1", fast="f1"), slow=9, fast=1)
+	assert first.tests(7) == ["fast:g.t", "slow:g.t"] and first.tests(8) == []
+	assert first.verdict((7,), [edit]).how == "untried"
+	came(first, "fast:g.t", "passed")
+	assert first.left((7,), [edit]) == ["slow:g.t"]
+	came(first, "slow:g.t", "killed")
+	again = judge(slow="s1", fast="f1")
+	assert again.verdict((7,), [edit]) == verdicts.Verdict("killed", "slow:g.t", "m", 3)
+	other = judge("linux2", slow="s1", fast="f1")
+	assert other.verdict((7,), [edit]).how == "not reached"
+	assert learn(other, slow=9).verdict((7,), [edit]).how == "untried"
+	changed = learn(judge(slow="s2", fast="f1"), slow=2)
+	assert changed.left((7,), [edit]) == ["slow:g.t"]
+	came(changed, "slow:g.t", "passed")
+	assert changed.verdict((7,), [edit]).how == "survived"
+	reasoned = judge(reasons={("f", "without: x;"): "so"}, slow="s2", fast="f1")
+	assert reasoned.verdict((7,), [edit]).how == "equivalent"
+	END
 }

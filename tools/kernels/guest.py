@@ -315,15 +315,15 @@ def boot(kernel, tree, **options) -> Outcome:
 
 def boot_once(kernel, tree, *, command: str = SELFTEST,
               environment: Mapping[str, str] = {}, arch: str = "amd64", cpus: int = 2,
-              memory: int = 512, cmdline: str = "", limit: float = 900,
+              memory: int = 512, cmdline: str = "", limit: float = 900, quiet: float = 900,
               extra: Sequence[Path] = (), out: Optional[Path] = None, accel: str = "",
               on_line: Optional[Callable[[str], None]] = None,
               group: Optional[Group] = None) -> Outcome:
     """Runs @command in @tree under @kernel; the guest is gone when this returns.
 
     @extra: directories to merge into the guest's root.  @out receives what the
-    guest has put into /out.  @on_line gets each line of KTAP as it comes.  Who is in
-    @group may be ended early: it died.
+    guest has put into /out.  @on_line gets each line of KTAP as it comes.  Who says nothing
+    for @quiet seconds hung.  Who is in @group may be ended early: it died.
     """
     kernel, tree = Path(kernel).resolve(), Path(tree).resolve()
     check_image(kernel)
@@ -361,7 +361,7 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
         try:
             channels.close_writers()
             if not group or group.add(guest):
-                listen(channels, outcome, start, limit, on_line)
+                listen(channels, outcome, start, limit, quiet, on_line)
         finally:
             end(guest)
             channels.close()
@@ -393,15 +393,17 @@ def stop_tidily():
         signal.signal(number, stop)
 
 
-def listen(channels, outcome, start, limit, on_line):
+def listen(channels, outcome, start, limit, quiet, on_line):
     """Takes in all that the guest says, until it ends or time is up."""
     lines = []
     done = 0
     until = start + limit
     while (left := until - time.monotonic()) > 0:
-        got = channels.poll(left)
+        got = channels.poll(min(left, quiet))
         if got is None:
             break
+        if not got:
+            until = 0
         if "ktap" not in got:
             continue
         data = channels.data["ktap"]

@@ -4,6 +4,7 @@
 A kernel lives in the user's cache, made anew only if its source, its configuration
 or its io_uring changed, and then as little of it as make can.
 """
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -80,48 +81,76 @@ def home(name):
     return CACHE / f"kernel-{name}"
 
 
+@contextlib.contextmanager
+def locked(place):
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def digest(*what):
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def make(place, machine, *arguments):
+    """Runs make, which ends with us; whether it could, and what it said is in the log."""
+    with open(place / "log", "wb") as log:
+        return subprocess.run(
+            ["setpriv", "--pdeathsig", "TERM", "make", "-C", place / "tree", f"O={place / 'out'}",
+             f"ARCH={machine.arch}", "SUBARCH=x86_64", f"-j{len(os.sched_getaffinity(0))}",
+             *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env=environment()).returncode == 0
+
+
+def prepare(place, linux, machine, fragment, changed):
+    """Lays the tree out, and configures it if that was not done: tinyconfig with a fragment."""
+    (place / "key").unlink(missing_ok=True)
+    out, configured = place / "out", place / "configured"
+    lay_out(place / "tree", linux, changed)
+    if configured.exists() and configured.read_text() == digest(linux, machine, fragment):
+        return
+    configured.unlink(missing_ok=True)
+    out.mkdir(exist_ok=True)
+    if not make(place, machine, "tinyconfig"):
+        raise BadInput(f"the kernel cannot be configured, see {place / 'log'}")
+    with open(out / ".config", "a", encoding="ascii") as config:
+        config.write(fragment)
+    if not make(place, machine, "olddefconfig"):
+        raise BadInput(f"the kernel cannot be configured, see {place / 'log'}")
+    have = set((out / ".config").read_text().splitlines())
+    for line in last_words(fragment):
+        if line.startswith("CONFIG_") and line not in have:
+            raise BadInput(f"{linux} cannot have {line}")
+    configured.write_text(digest(linux, machine, fragment))
+
+
 def build(name, machine, changed, extra=""):
     """The image of the kernel of this name: tinyconfig with what @machine wants, and the
     fragment @extra, and files of io_uring @changed.
     """
-    linux = source()
-    fragment = machine.fragment() + extra
-    key = hashlib.sha256(repr((linux, machine, fragment, sorted(changed.items()))).encode())
-    place = home(name)
-    place.mkdir(parents=True, exist_ok=True)
-    tree, out, stamp = place / "tree", place / "out", place / "key"
-    with open(place / "lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text() == key.hexdigest():
-            return out / machine.image
-        stamp.unlink(missing_ok=True)
+    linux, fragment, place = source(), machine.fragment() + extra, home(name)
+    image, stamp = place / "out" / machine.image, place / "key"
+    key = digest(linux, machine, fragment, sorted(changed.items()))
+    with locked(place):
+        if stamp.exists() and stamp.read_text() == key:
+            return image
         print(f"{name}: building the kernel from {linux}, in minutes", file=sys.stderr)
-        lay_out(tree, linux, changed)
-        out.mkdir(exist_ok=True)
-        log = place / "log"
-        with open(log, "wb") as log_file:
-            def make(*arguments):
-                """Runs make, which ends with us."""
-                run = subprocess.run(
-                    ["setpriv", "--pdeathsig", "TERM", "make", "-C", tree, f"O={out}",
-                     f"ARCH={machine.arch}", "SUBARCH=x86_64", f"-j{len(os.sched_getaffinity(0))}",
-                     *arguments],
-                    stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT,
-                    env=environment())
-                if run.returncode:
-                    raise BadInput(f"the kernel does not build, see {log}")
+        prepare(place, linux, machine, fragment, changed)
+        if not make(place, machine, image.name):
+            raise BadInput(f"the kernel does not build, see {place / 'log'}")
+        stamp.write_text(key)
+    return image
 
-            make("tinyconfig")
-            with open(out / ".config", "a", encoding="ascii") as config:
-                config.write(fragment)
-            make("olddefconfig")
-            have = set((out / ".config").read_text().splitlines())
-            for line in last_words(fragment):
-                if line.startswith("CONFIG_") and line not in have:
-                    raise BadInput(f"{linux} cannot have {line}")
-            make(Path(machine.image).name)
-        stamp.write_text(key.hexdigest())
-    return out / machine.image
+
+def complaints(name, machine, changed):
+    """What the compiler says of files of io_uring, if it cannot compile all of them."""
+    place = home(name)
+    objects = (f"io_uring/{file.removesuffix('.c')}.o" for file in changed)
+    with locked(place):
+        prepare(place, source(), machine, machine.fragment(), changed)
+        return "" if make(place, machine, "-k", *objects) else (place / "log").read_text()
 
 
 def environment():

@@ -16,6 +16,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PARAMETER = "io_uring_mutant"
+# A second one beside it, for delays.
+SECOND = "io_uring_second"
+# In each file: whether a mutant was chosen, and that it was met in this round.
+HEAD = f"""#pragma GCC diagnostic warning "-Wreturn-type"
+#include <linux/delay.h>
+#include <linux/ktime.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+extern unsigned int {PARAMETER}, {SECOND};
+extern unsigned int io_uring_round, io_uring_met[];
+static __always_inline bool io_uring_is(unsigned int number)
+{{
+	WRITE_ONCE(io_uring_met[number], io_uring_round);
+	return unlikely({PARAMETER} == number);
+}}
+extern void io_uring_slow(unsigned int number);
+"""
+# In one: the parameters, who was met in this round, and a delay: asleep, where the place allows that and
+# is no worker, whose sleep is work for the scheduler to hand on.
+TAIL = f"""
+#include <linux/moduleparam.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+unsigned int {PARAMETER}, {SECOND}, io_uring_round = 1, io_uring_met[LAST + 1];
+core_param({PARAMETER}, {PARAMETER}, uint, 0444);
+core_param({SECOND}, {SECOND}, uint, 0444);
+core_param(io_uring_round, io_uring_round, uint, 0644);
+void io_uring_slow(unsigned int number)
+{{
+	WRITE_ONCE(io_uring_met[number], io_uring_round);
+	if (likely({PARAMETER} != number && {SECOND} != number) || get_random_u32_below(3))
+		return;
+	if (preemptible() && !rcu_preempt_depth() && get_current_state() == TASK_RUNNING &&
+	    !(current->flags & PF_IO_WORKER)) {{
+		msleep(12);
+	}} else {{
+		u64 until = ktime_get_mono_fast_ns() + 12 * NSEC_PER_MSEC;
+
+		while (ktime_get_mono_fast_ns() < until)
+			cpu_relax();
+	}}
+}}
+static int io_uring_met_show(struct seq_file *file, void *unused)
+{{
+	for (int i = 0; i <= LAST; i++)
+		if (READ_ONCE(io_uring_met[i]) == io_uring_round)
+			seq_printf(file, "%d\\n", i);
+	return 0;
+}}
+static int __init io_uring_met_init(void)
+{{
+	proc_create_single("io_uring_met", 0400, NULL, io_uring_met_show);
+	return 0;
+}}
+late_initcall(io_uring_met_init);
+"""
 EDITS = Path(__file__).resolve().parent / "mutants.toml"
 KEYS = {"breaks", "in", "at", "before", "after", "equivalent", "race"}
 
@@ -72,29 +129,50 @@ def locate(name, edit, text):
     return found[0]
 
 
-def apply(mutants, read):
-    """The mutated texts, by file; read(file) has the original one, or None."""
+def condition(number, delay=False):
+    return str(number) if delay else f"io_uring_is({number})"
+
+
+def placed(edit, begin, end):
+    """Insertions of an edit of the list: (stretch that it is about, place, text)."""
+    for place, key in (begin, "before"), (end, "after"):
+        if key in edit:
+            whole = key == "before" and edit[key].rstrip()[-1] in ";{}"
+            # A statement of its own goes before all that is wrapped around what follows.
+            yield (begin, float("inf") if whole else end), place, edit[key]
+
+
+def order(insertion):
+    """Last comes first; at one place, what closes before what opens, the inner before the outer."""
+    (begin, end), place, _ = insertion
+    return (-place, 1, begin) if begin < place else (-place, 0, end)
+
+
+def apply(mutants, edits, read):
+    """The mutated texts, by file; read(file) has the original one, or None.
+
+    @edits by rule come with their numbers.
+    """
     insertions = {"io_uring.c": []}
     texts = {"io_uring.c": read("io_uring.c")}
+    for number, edit in edits:
+        texts.setdefault(edit.file, read(edit.file))
+        insertions.setdefault(edit.file, []).extend(
+            ((edit.begin, edit.end), place, text.replace("MUTANT", condition(number, edit.delay)))
+            for place, text in ((edit.begin, edit.before), (edit.end, edit.after)))
     for mutant in mutants:
         for edit in mutant.edits:
             file = edit["in"].partition(":")[0]
             if texts.setdefault(file, read(file)) is None:
                 raise BadEdit(f"{mutant.name}: no file {file}")
-            begin, end = locate(mutant.name, edit, texts[file])
-            condition = f"unlikely({PARAMETER} == {mutant.number})"
-            for place, key in (begin, "before"), (end, "after"):
-                if key in edit:
-                    new = re.sub(r"\bMUTANT\b", condition, " ".join(edit[key].split()))
-                    insertions.setdefault(file, []).append((place, f" {new} "))
+            for stretch, place, text in placed(edit, *locate(mutant.name, edit, texts[file])):
+                new = re.sub(r"\bMUTANT\b", condition(mutant.number), " ".join(text.split()))
+                insertions.setdefault(file, []).append((stretch, place, new))
     changed = {}
     for file, text in texts.items():
-        for place, new in sorted(insertions[file], key=lambda item: -item[0]):
-            text = text[:place] + new + text[place:]
-        changed[file] = f"#include <linux/delay.h>\nextern unsigned int {PARAMETER};\n#line 1\n{text}"
-    changed["io_uring.c"] += f"""
-#include <linux/moduleparam.h>
-unsigned int {PARAMETER};
-core_param({PARAMETER}, {PARAMETER}, uint, 0444);
-"""
+        for _, place, new in sorted(insertions[file], key=order):
+            text = f"{text[:place]} {new} {text[place:]}"
+        changed[file] = f"{HEAD}#line 1\n{text}"
+    last = max([mutant.number for mutant in mutants] + [number for number, _ in edits], default=0)
+    changed["io_uring.c"] += TAIL.replace("LAST", str(last))
     return changed

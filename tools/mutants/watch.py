@@ -6,12 +6,20 @@ from dataclasses import dataclass
 
 import results
 
-PROGRAM = re.compile(r"== (\w*)")
+PROGRAM = re.compile(r"== (\S*)")
+# What the guest says now and then, for as long as it lives.
+ALIVE = "guest: alive"
+# Longer than any test may take, in seconds: the program will not end by itself.
+SILENCE = 200
 NOT_OK = re.compile(r"not ok \d+ (\S+)")
 
 
 class Noticed(Exception):
     """A test failed: the guest has done its duty."""
+
+
+class Wedged(Exception):
+    """A program does not end, though its guest lives."""
 
 
 @dataclass
@@ -29,9 +37,15 @@ class Watch:
         self.program = self.test = ""
         self.said = []
         self.since = 0.0
+        self.last = time.monotonic()    # that a program said something
         self.seconds = {}       # that each program took
 
     def __call__(self, line):
+        if line == ALIVE:
+            if time.monotonic() - self.last > SILENCE:
+                raise Wedged
+            return
+        self.last = time.monotonic()
         if match := PROGRAM.fullmatch(line):
             now = time.monotonic()
             self.seconds[self.program] = now - self.since
