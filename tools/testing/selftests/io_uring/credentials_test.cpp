@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A task that drops privileges or lowers its limits keeps its workers: they do
- * requests as who submitted them, though they are still who they were, and leave
- * with the last ring.  The next ones are who the task is by then.  For daemons that
- * start as root.  io_prep_async_work() takes the submitter's credentials along.
+ * A task that drops privileges keeps its workers: they do requests as who submitted
+ * them, though they are still who they were, and leave with the last ring.  The next
+ * ones are who the task is by then.  For daemons that start as root.
+ * io_prep_async_work() takes the submitter's credentials along.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "promise.hpp"
@@ -93,26 +92,6 @@ TEST(user_changes)
 
 	ASSERT_EQ(1U, next.count()) dump_threads();
 	EXPECT_EQ(static_cast<int>(nobody), uid_of_thread(next.tid()));
-}
-
-TEST(process_limit_is_lowered)
-{
-	struct rlimit nproc;
-	Ring ring;
-
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-
-	const Workers worker = Workers::now();
-	const RingEnd end = ring.end();
-
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
-	nproc.rlim_cur = 0;
-	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
-	ring.close();
-	ASSERT_WORKERS_EXIT(worker, end);
 }
 
 TEST_HARNESS_MAIN

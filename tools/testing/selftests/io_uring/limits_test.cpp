@@ -251,4 +251,27 @@ TEST_F(without_threads, request_ends)
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 }
 
+/* What is there already goes on, and leaves. */
+TEST(process_limit_is_lowered)
+{
+	struct rlimit nproc;
+	Ring ring;
+
+	if (const char *why = become_bound())
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers worker = Workers::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	if (!forbid_threads(nproc))
+		SKIP(return, "%s", skip::no_nproc_limit);
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ring.close();
+	ASSERT_WORKERS_EXIT(worker, end);
+}
+
 TEST_HARNESS_MAIN

@@ -232,5 +232,5 @@ unsigned Workers::serve(Ring &ring, Class c, unsigned nr) const
 
 bool Workers::stay(milliseconds time) const
 {
-	return wait(count() - 1, Deadline(time)) == count();
+	return count() && wait(count() - 1, Deadline(time)) == count();
 }

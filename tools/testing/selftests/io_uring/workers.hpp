@@ -41,9 +41,10 @@ public:
 	static Workers sqpoll(pid_t pid = getpid()) { return select(pid, true); }
 	/*
 	 * The workers that @pid has once they are at least @nr, or those there are
-	 * after limit::event.  io_wq_enqueue() creates the worker of a
-	 * request with IOSQE_ASYNC before it returns, unless task work comes
-	 * between: then it is tried again later (io_should_retry_thread()).
+	 * after limit::event.  Of several requests with IOSQE_ASYNC the first alone has
+	 * its worker made by io_wq_enqueue(): that one is on the list of free ones before
+	 * it has run, and is picked for all that follow at once.  As it blocks, the next
+	 * is made (io_wq_dec_running()), by task work of the submitter.
 	 */
 	static Workers await(size_t nr, pid_t pid = getpid());
 
@@ -95,7 +96,7 @@ public:
 	 * has a new worker for each.
 	 */
 	unsigned serve(Ring &ring, Class c, unsigned nr) const;
-	/* True if all are still there after @time. */
+	/* True if there is one, and all are still there after @time. */
 	bool stay(milliseconds time) const;
 
 private:
