@@ -120,6 +120,11 @@ int Checkpoint::dump(pid_t pid, bool leave_running)
 	return run(std::move(args));
 }
 
+int Checkpoint::pre_dump(pid_t pid)
+{
+	return run({ "pre-dump", "-t", std::to_string(pid) });
+}
+
 int Checkpoint::restore()
 {
 	return run({ "restore", "--restore-detached", "--restore-sibling" });

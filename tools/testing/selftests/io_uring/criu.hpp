@@ -34,6 +34,8 @@ public:
 	 * after limit::criu, which lets go of @pid.
 	 */
 	int dump(pid_t pid, bool leave_running = false);
+	/* The same for a first pass over the memory, while @pid goes on. */
+	int pre_dump(pid_t pid);
 	/* The process is a child of this one again, and has the PID of old. */
 	int restore();
 	/* Prints what CRIU complained about as "# " lines. */

@@ -15,29 +15,32 @@
 #include "criu.hpp"
 #include "observer.hpp"
 
-/* Uses a ring, and awaits that its worker leaves.  0 if all went well. */
-static int use_ring()
+/* Uses a ring, and awaits that its workers and SQPOLL thread leave.  0 if all went well. */
+static int use_ring(unsigned flags = 0)
 {
+	struct io_uring_params p = {};
 	Ring ring;
 
-	if (ring.open() || serve(ring, Class::unbounded))
+	p.flags = flags;
+	p.sq_thread_idle = 1;
+	if (ring.open(p) || serve(ring, Class::unbounded))
 		return 1;
-	const Workers workers = Workers::now();
+	const Workers workers = Workers::now(), thread = Workers::sqpoll();
 	const RingEnd end = ring.end();
 
 	ring.close();
+	if (flags & IORING_SETUP_SQPOLL)
+		return thread.count() == 1 && thread.await_exit().fate == Exit::gone &&
+				       workers.await_exit().fate == Exit::gone ?
+			       0 :
+			       2;
 	return workers.count() == 1 && workers.await_exit(end).fate == Exit::gone ? 0 : 2;
 }
 
-/*
- * What a child does that is to be dumped.  It serves one request of @ring, for a step, and
- * closes that; then, or at once without a ring, its output.  It waits for SIGUSR1, and ends
- * with what use_ring() returns.
- */
-static int be_victim(Child &self, unsigned threads, Ring *ring)
+/* What a child does first that is to be dumped. */
+static void become_victim(unsigned threads = 1)
 {
 	sigset_t wake;
-	int sig;
 
 	setsid();
 	sigemptyset(&wake);
@@ -48,29 +51,43 @@ static int be_victim(Child &self, unsigned threads, Ring *ring)
 			for (;;)
 				pause();
 		}).detach();
-	if (ring) {
-		if (serve(*ring, Class::unbounded))
-			return 3;
-		self.step();
-		ring->close();
-	}
-
-	/* Nothing that CRIU would have to share with others. */
-	let_go_of_streams();
-	close_files_from(STDERR_FILENO + 1);
-	while (sigwait(&wake, &sig)) {
-	}
-	return ring ? use_ring() : 0;
 }
 
-/* Whether CRIU can do what is asked of it here, with a process that knows no ring. */
+/* Lets go of what CRIU would have to share with others, as its parent sees by its output. */
+static void let_go()
+{
+	let_go_of_streams();
+	close_files_from(STDERR_FILENO + 1);
+}
+
+static void await_sigusr1()
+{
+	sigset_t wake;
+	int sig;
+
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGUSR1);
+	while (sigwait(&wake, &sig)) {
+	}
+}
+
+/* One that knows no ring, to see what CRIU can do here.  0, or -errno. */
+static int start_plain(Child &victim)
+{
+	return victim.start([](Child &) {
+		become_victim();
+		let_go();
+		await_sigusr1();
+		return 0;
+	});
+}
+
 static bool criu_works()
 {
 	Checkpoint checkpoint;
 	Child victim;
 
-	if (checkpoint.open() ||
-	    victim.start([](Child &self) { return be_victim(self, 1, nullptr); }))
+	if (checkpoint.open() || start_plain(victim))
 		return false;
 	/* It does no step, but goes on. */
 	const pid_t pid = victim.pid();
@@ -82,6 +99,15 @@ static bool criu_works()
 	}
 	victim.adopt(pid);
 	return victim.signal(SIGUSR1) == 0 && victim.await_result() == 0;
+}
+
+static bool criu_pre_dumps()
+{
+	Checkpoint checkpoint;
+	Child victim;
+
+	return checkpoint.open() == 0 && start_plain(victim) == 0 && victim.output().empty() &&
+	       checkpoint.pre_dump(victim.pid()) == 0;
 }
 
 const char *program_cannot_test(char **argv)
@@ -107,6 +133,8 @@ FIXTURE_VARIANT(closed_ring)
 	bool leave_running = false;
 	/* The worker may be leaving while CRIU comes. */
 	bool at_once = false;
+	/* A first pass over the memory, while the process goes on. */
+	bool pre_dump = false;
 };
 
 FIXTURE_VARIANT_ADD(closed_ring, once) {};
@@ -114,6 +142,7 @@ FIXTURE_VARIANT_ADD(closed_ring, twice) { .dumps = 2 };
 FIXTURE_VARIANT_ADD(closed_ring, two_threads) { .threads = 2 };
 FIXTURE_VARIANT_ADD(closed_ring, leave_running) { .leave_running = true };
 FIXTURE_VARIANT_ADD(closed_ring, at_once) { .at_once = true };
+FIXTURE_VARIANT_ADD(closed_ring, pre_dump) { .pre_dump = true };
 
 /* The harness' own limit, 30 s, is that of one run of CRIU. */
 TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
@@ -125,12 +154,21 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 
 	/* Does this kernel let workers leave at all? */
 	ASSERT_RELIEVED(2, 1, thread_count);
+	if (variant->pre_dump && !criu_pre_dumps())
+		SKIP(return, "%s", skip::criu_fails);
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, victim.start([&](Child &self) {
-		return be_victim(self, variant->threads, &ring);
+		become_victim(variant->threads);
+		if (serve(ring, Class::unbounded))
+			return 3;
+		self.step();
+		ring.close();
+		let_go();
+		await_sigusr1();
+		return use_ring();
 	}));
 	ring.close();
 	ASSERT_TRUE(victim.await_step());
@@ -154,6 +192,14 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 			TH_LOG("criu met the worker");
 	}
 	ASSERT_WORKERS_EXIT(worker, end);
+	if (variant->pre_dump) {
+		ASSERT_EQ(0, last->open());
+		ASSERT_EQ(0, last->pre_dump(pid))
+		{
+			last->explain();
+			dump_threads(pid);
+		}
+	}
 
 	for (unsigned i = 1; i <= variant->dumps; i++) {
 		const bool leave_running = i < variant->dumps || variant->leave_running;
@@ -176,6 +222,77 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 	ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid)) dump_threads(pid);
 	ASSERT_EQ(0, victim.signal(SIGUSR1));
 	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
+}
+
+FIXTURE(process) {};
+FIXTURE_SETUP(process) {}
+FIXTURE_TEARDOWN(process) {}
+
+/* The thread's pool ends with the thread, on any kernel. */
+TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
+{
+	Checkpoint checkpoint;
+	Child victim;
+
+	ASSERT_EQ(0, victim.start([&](Child &self) {
+		become_victim();
+		if (const int failed = use_ring(IORING_SETUP_SQPOLL))
+			return failed;
+		self.step();
+		let_go();
+		await_sigusr1();
+		return use_ring(IORING_SETUP_SQPOLL);
+	}));
+	ASSERT_TRUE(victim.await_step());
+	ASSERT_EQ(0, victim.go());
+	ASSERT_TRUE(victim.output().empty());
+
+	const pid_t pid = victim.pid();
+
+	ASSERT_EQ(1, thread_count(pid)) dump_threads(pid);
+	ASSERT_EQ(0, checkpoint.open());
+	ASSERT_EQ(0, checkpoint.dump(pid))
+	{
+		checkpoint.explain();
+		dump_threads(pid);
+	}
+	ASSERT_EQ(SIGKILL, victim.await_end());
+	ASSERT_EQ(0, checkpoint.restore()) checkpoint.explain();
+	victim.adopt(pid);
+	ASSERT_EQ(0, victim.signal(SIGUSR1));
+	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
+}
+
+/* CRIU refuses it, and at once: it cannot hang, and harms nobody. */
+TEST_F_TIMEOUT(process, open_ring_is_refused, 170)
+{
+	Checkpoint checkpoint;
+	Child victim;
+
+	ASSERT_EQ(0, victim.start([&](Child &) {
+		Ring ring;
+
+		become_victim();
+		let_go();
+		if (ring.open() || serve(ring, Class::unbounded))
+			return 3;
+		await_sigusr1();
+		return serve(ring, Class::unbounded) ? 4 : 0;
+	}));
+	ASSERT_TRUE(victim.output().empty());
+
+	const pid_t pid = victim.pid();
+	const Workers worker = Workers::await(1, pid);
+
+	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
+	ASSERT_TRUE(worker.await_asleep()) dump_threads(pid);
+	ASSERT_EQ(0, checkpoint.open());
+	const int status = checkpoint.dump(pid);
+
+	ASSERT_LT(0, status) TH_LOG("criu dump: %s", status ? strerror(-status) : "done");
+	ASSERT_EQ(1U, worker.alive()) dump_threads(pid);
+	ASSERT_EQ(0, victim.signal(SIGUSR1));
+	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use its ring any more");
 }
 
 TEST_HARNESS_MAIN
