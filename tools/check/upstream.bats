@@ -42,7 +42,8 @@ all_series=$(sed -n 's/^\[\(.*\)\..*_test\]$/\1/p' "$BATS_TEST_DIRNAME/../upstre
 			selftests FORCE_TARGETS=1 USERCFLAGS=-Werror all
 			for program in $(git -C "$tree" show --format= --name-only |
 					sed -n 's/\(.*_test\)\.cpp$/\1/p'); do
-				"$tree/$program" -l
+				# Without CRIU, criu_test skips.
+				"$tree/$program" -l || [ $? -eq 4 ]
 			done
 			[ -z "$(git -C "$tree" status --short)" ]
 			# It tells of no program that is not there.
