@@ -14,9 +14,9 @@
  * as unshare -pfm --kill-child --mount-proc does.  Whatever is stopped, traced or
  * restored ends with the namespace, the namespace with its first process, and that
  * with its parent.  In there, PIDs are free to be restored.
- * Returns in there only: 0; or elsewhere, -errno.
+ * Returns in there only: a null pointer; or elsewhere, why not, of namespace skip.
  */
-int enter_own_namespaces(char **argv);
+const char *enter_own_namespaces(char **argv);
 
 /* Makes /dev/null this process' standard streams, where there is one. */
 void let_go_of_streams();

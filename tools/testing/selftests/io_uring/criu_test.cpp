@@ -112,8 +112,12 @@ static bool criu_pre_dumps()
 
 const char *program_cannot_test(char **argv)
 {
-	if (geteuid() || enter_own_namespaces(argv))
+	if (geteuid())
 		return skip::not_root;
+	if (const char *why = enter_own_namespaces(argv))
+		return why;
+	if (access("/proc/sys/kernel", F_OK))
+		return skip::no_proc_sys;
 	if (access("/proc/sys/kernel/ns_last_pid", F_OK))
 		return skip::no_checkpoint_restore;
 	if (!criu_installed())
