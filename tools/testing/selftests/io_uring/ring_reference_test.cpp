@@ -161,13 +161,9 @@ FIXTURE_VARIANT_ADD(reference, child_that_is_killed)
 /* Descriptor and mappings go by execve(2). */
 FIXTURE_VARIANT_ADD(reference, child_that_execs)
 {
-	.take = [](Holder &held, Ring &) {
-		return take_child(held, nothing, [] { Child::become_another(); });
-	},
+	.take = [](Holder &held, Ring &) { return take_child(held, nothing, Child::become_another); },
 	.drop = [](Holder &held) {
-		const int err = held.child.go();
-
-		return err ? err : held.child.await_step() ? 0 : -ENOEXEC;
+		return held.child.go() || !held.child.await_step() ? -ENOEXEC : 0;
 	}
 };
 FIXTURE_VARIANT_ADD(reference, mapping_in_child)
