@@ -3,6 +3,7 @@
 # Sanitizers, valgrind and linters.
 
 load common
+bats_require_minimum_version 1.5.0
 
 @test "lint: clang-format (but for the harness' macros, which are no C++ to it)" {
 	cd "$source"
@@ -42,6 +43,13 @@ load common
 	for file in *_test.cpp; do
 		grep -qw "${file%.cpp}" README
 	done
+}
+
+@test "lint: processes are made and awaited by class Child, which sees to their end" {
+	cd "$source"
+	# shellcheck disable=SC2046 # one word each
+	run ! grep -nE '(^|[^_[:alnum:]])(v?fork|popen|system|waitpid)\(([^0-9]|$)' \
+		$(ls -- *.cpp *.hpp | grep -vx -e child.cpp -e criu.cpp)
 }
 
 @test "sanitizers: ASan and UBSan find nothing" {
