@@ -65,7 +65,7 @@ HEAD = ["", "compiled", *verdicts.HOWS, "of noticeable"]
 
 def table(field, judge, chosen):
     lines = [HEAD, *rows(field, judge, chosen, lambda edit: edit.file)]
-    return "\n".join(f"{line[0]:<12}" + "".join(f"{cell:>13}" for cell in line[1:])
+    return "\n".join(f"{line[0]:<12}" + "".join(f"{cell:>15}" for cell in line[1:])
                      for line in lines)
 
 
@@ -92,16 +92,18 @@ def listing(name, text, judged):
     by_line = collections.defaultdict(list)
     for edit, verdict in judged:
         by_line[edit.line].append((edit, verdict))
-    yield f'<h2 id="{name}">{name}</h2><div class=wide><pre>'
+    shown = []
     for number, line in enumerate(text.split("\n")[:-1], 1):
-        shown = f"<i>{number:>5} </i>{html.escape(line) or ' '}"
+        said = f"<i>{number:>5} </i>{html.escape(line)}"
         if found := by_line.get(number):
             worst = max((verdict.how for _, verdict in found), key=verdicts.HOWS.index)
             why = html.escape("\n".join(tell(edit, verdict) for edit, verdict in found))
-            yield f'<span id="{name}-{number}" class={colour(worst)} title="{why}">{shown}</span>'
+            said = f'<span id="{name}-{number}" class={colour(worst)} title="{why}">{said}</span>'
         else:
-            yield f"<span>{shown}</span>"
-    yield "</pre></div>"
+            said = f"<span>{said}</span>"
+        shown.append(said)
+    # Each line is a block of its own.
+    return f'<h2 id="{name}">{name}</h2><div class=wide><pre>{"".join(shown)}</pre></div>'
 
 
 def write(path, field, judge):
@@ -130,6 +132,6 @@ def write(path, field, judge):
     page.append("</ul>")
     for name in rules.SCOPE:
         text = (build.source() / "io_uring" / name).read_text()
-        page += listing(name, text, [both for both in judged if both[0].file == name])
+        page.append(listing(name, text, [both for both in judged if both[0].file == name]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(page) + "\n")
