@@ -54,6 +54,11 @@ def explains(kernel: str, test: str) -> bool:
     return any(test == bug.get("liburing") for bug in bugs_of(release(kernel)))
 
 
+def unsteady(version: tuple) -> list:
+    """The programs of which a test may fail on this kernel, for a bug that it has."""
+    return sorted({test.partition(":")[0] for bug in bugs_of(version) for test in bug["tests"]})
+
+
 def unknown(splats: list, kernel: str) -> list:
     """Those that no bug of the kernel is known for."""
     known = [bug["splat"] for bug in bugs_of(release(kernel)) if "splat" in bug]
@@ -94,7 +99,7 @@ def judge_test(judgement, test, missing, bugs, required):
     elif named := [bug for bug in bugs if bug["keeper"] in test.log]:
         for bug in named:
             judgement.findings[test.name] = (f"{test.verdict}: {bug['what']}, fixed in "
-                                             + ", ".join(bug["fixed"]))
+                                             + (", ".join(bug["fixed"]) or "no release so far"))
     elif bugs:
         unexpected(f", and its message does not name {bugs[0]['keeper']}")
     elif not any(promise in demanded for promise in missing):

@@ -51,6 +51,12 @@ def source():
     return Path(found.stdout.strip())
 
 
+def version(linux):
+    """7.3.4, by the Makefile of a kernel source."""
+    return ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$",
+                               (linux / "Makefile").read_text(), re.MULTILINE))
+
+
 def write(path, text):
     """Leaves a file alone that has this text already, for make to see."""
     if not path.exists() or path.read_text() != text:

@@ -47,6 +47,7 @@ inline constexpr char criu_fails[] = "criu fails here even without io_uring";
 inline constexpr char no_registration[] = "kernel does not know this registration";
 inline constexpr char no_request[] = "kernel does not know this request";
 inline constexpr char no_cpuset[] = "no cpuset can be made";
+inline constexpr char no_freezer[] = "no cgroup can be frozen";
 inline constexpr char no_hotplug[] = "no CPU can be unplugged";
 inline constexpr char may_not_disturb[] =
 	"would change the whole machine: KSFT_DISTURB=1 allows it";

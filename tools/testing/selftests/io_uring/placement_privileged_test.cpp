@@ -2,106 +2,13 @@
 /*
  * As placement_test, for a worker that is confined to a cpuset, or whose CPU is unplugged.
  * For containers and virtual machines that are resized while they run.  Cpusets move
- * workers like other threads, and io_wq_cpu_offline() tells pools of CPUs.
+ * the workers that there are like other threads, and io_wq_cpu_offline() tells pools of
+ * CPUs.  confinement_test looks at the workers to come.
  */
-#include <fcntl.h>
-#include <fstream>
-#include <sched.h>
 #include <string.h>
-#include <string>
-#include <sys/mount.h>
-#include <sys/stat.h>
 
-#include "janitor.hpp"
+#include "cgroup.hpp"
 #include "promise.hpp"
-
-namespace {
-
-int first_cpu(const cpu_set_t &set)
-{
-	int cpu = 0;
-
-	while (!CPU_ISSET(cpu, &set))
-		cpu++;
-	return cpu;
-}
-
-/* Writes to a file of sysfs or a cgroup, in one call. */
-bool put(const std::string &path, const std::string &text)
-{
-	const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-
-	return file && write(file.get(), text.data(), text.size()) == std::ssize(text);
-}
-
-/* The first line of such a file. */
-std::string words(const std::string &path)
-{
-	std::string line;
-	std::ifstream file(path);
-
-	std::getline(file, line);
-	return line;
-}
-
-/*
- * A cgroup for this process alone, in a mount namespace of its own.  Where the controller
- * is: taking it from one version of cgroups to the other, or turning it on, would change
- * the whole machine.
- */
-class Cpuset {
-public:
-	/* False where there can be none. */
-	bool make();
-	bool confine(int cpu) const
-	{
-		return put(dir + prefix + "cpus", std::to_string(cpu)) &&
-		       put(dir + "/cgroup.procs", "0");
-	}
-	bool leave() const { return put(root + "/cgroup.procs", "0"); }
-
-private:
-	const std::string root = "/sys";
-	const std::string dir = root + "/" + unique_name();
-	std::string prefix = "/cpuset.";
-	Janitor janitor;
-};
-
-/* Whether the controller is one of the first version of cgroups: ID:CONTROLLERS:PATH. */
-bool cpuset_is_of_v1()
-{
-	std::ifstream cgroups("/proc/self/cgroup");
-
-	for (std::string line; std::getline(cgroups, line);)
-		if (line.find("cpuset") < line.rfind(':'))
-			return true;
-	return false;
-}
-
-bool Cpuset::make()
-{
-	if (unshare(CLONE_NEWNS) || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))
-		return false;
-	if (cpuset_is_of_v1()) {
-		if (mount("none", root.c_str(), "cgroup", 0, "cpuset,noprefix") &&
-		    mount("none", root.c_str(), "cgroup", 0, "cpuset"))
-			return false;
-		if (access((root + "/cpus").c_str(), F_OK) == 0)
-			prefix = "/";
-	} else if (mount("none", root.c_str(), "cgroup2", 0, nullptr) ||
-		   words(root + "/cgroup.subtree_control").find("cpuset") == std::string::npos) {
-		return false;
-	}
-	if (janitor.start([dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
-		return false;
-	if (mkdir(dir.c_str(), 0700))
-		return false;
-	/* The first version wants the nodes of memory, too. */
-	put(dir + prefix + "mems", words(root + prefix + "mems"));
-	return true;
-}
-
-} // namespace
 
 /* The one worker does all, however it was moved, and leaves. */
 #define ASSERT_SERVED_AND_EXIT(ring, worker)					\
@@ -115,10 +22,10 @@ do {										\
 
 TEST(confined_to_cpuset)
 {
-	Cpuset cpuset;
+	Cgroup cpuset;
 	Ring ring;
 
-	if (geteuid() || !cpuset.make())
+	if (!cpuset.make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
@@ -126,7 +33,7 @@ TEST(confined_to_cpuset)
 	const Workers worker = Workers::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(cpuset.confine(first_cpu(allowed_cpu(1))))
+	ASSERT_TRUE(cpuset.allow(std::to_string(first_cpu(allowed_cpu(1)))) && cpuset.enter())
 		TH_LOG("cpuset: %s", strerror(errno));
 	ASSERT_SERVED_AND_EXIT(ring, worker);
 
@@ -152,7 +59,7 @@ TEST(cpu_unplugged)
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
 	/* A cpuset of the first version would lose the CPU for good. */
-	if (geteuid() || words(online) != "1" || cpuset_is_of_v1())
+	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
 		SKIP(return, "%s", skip::no_hotplug);
 	ASSERT_EQ(0, janitor.start([=] { return put(online, "1"); }));
 	ASSERT_EQ(0, ring.open());

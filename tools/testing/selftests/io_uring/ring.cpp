@@ -221,7 +221,12 @@ void Work::prepare(struct io_uring_sqe *sqe)
 		io_uring_prep_write(sqe, file.get(), "", 1, 0);
 	if (kind != Class::hashed)
 		sqe->flags |= IOSQE_ASYNC;
-	sqe->user_data = static_cast<__u64>(kind == Class::bounded ? Result::file : Result::byte);
+	sqe->user_data = user_data();
+}
+
+__u64 Work::user_data() const
+{
+	return static_cast<__u64>(kind == Class::bounded ? Result::file : Result::byte);
 }
 
 int Work::open()

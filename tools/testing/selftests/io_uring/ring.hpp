@@ -18,6 +18,7 @@
 /* What it has as enumerators, which the preprocessor does not see. */
 namespace uapi {
 inline constexpr unsigned use_registered_ring = 1U << 31;
+inline constexpr unsigned register_sync_cancel = 24;
 inline constexpr unsigned register_clone_buffers = 30;
 inline constexpr unsigned register_resize_rings = 33;
 }
@@ -112,6 +113,8 @@ public:
 	int submit(Ring &ring);
 	/* Lets every request complete with 0.  After submit(), once.  0, or -errno. */
 	int release();
+	/* What the requests have in common. */
+	__u64 user_data() const;
 
 private:
 	void prepare(struct io_uring_sqe *sqe);

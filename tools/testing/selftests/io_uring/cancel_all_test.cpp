@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Who cancels many requests, or from outside of the thread that submits them, reaches all
+ * that wait in io-wq and is told how many.  To io_uring_prep_cancel(3), IORING_ASYNC_CANCEL_ALL
+ * and _ANY return "how many requests were found and canceled", and _FD matches "based on the
+ * file descriptor used in the original request"; to io_uring_register_sync_cancel(3) the same
+ * goes for that call, with any ring.  For all who wind up connections.  io_async_cancel_one()
+ * counts pools, not requests, a queued splice has no file yet for io_cancel_req_match(), and
+ * io_sync_cancel() looks at the pool of its caller, not at that of an SQPOLL thread.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "harness.hpp"
+#include "peer.hpp"
+#include "workers.hpp"
+
+namespace {
+
+constexpr __u64 cancellation = 100; /* that class Work does not use */
+constexpr unsigned nr = 4;
+
+/* Queues a cancellation with @flags, of what has the file @fd if so. */
+int cancel(Ring &ring, unsigned flags, int fd = -1)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, fd, nullptr, 0, 0);
+	sqe->cancel_flags = flags;
+	sqe->user_data = cancellation;
+	return io_uring_submit(ring.get()) == 1 ? 0 : -EIO;
+}
+
+/* What came of all: how many requests ended, and what the cancellation told. */
+struct Outcome {
+	unsigned ended = 0;
+	int told = -ETIME;
+};
+
+Outcome await_outcome(Ring &ring, unsigned want)
+{
+	const Deadline deadline(limit::prompt);
+	Outcome outcome;
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	while (io_uring_cq_ready(ring.get()) < want + 1 && !deadline.over())
+		deadline.back_off();
+	io_uring_for_each_cqe(ring.get(), head, cqe) {
+		if (cqe->user_data == cancellation)
+			outcome.told = cqe->res;
+		else
+			outcome.ended++;
+	}
+	return outcome;
+}
+
+} // namespace
+
+#define ASSERT_ALL_ENDED_AND_TOLD(ring, want)					\
+do {										\
+	const Outcome outcome = await_outcome(ring, want);			\
+										\
+	ASSERT_EQ(want, outcome.ended)						\
+	{									\
+		TH_LOG("of %u requests, the cancellation of all missed some", want); \
+		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
+		dump_threads();							\
+	}									\
+	ASSERT_EQ(static_cast<int>(want), outcome.told)				\
+	{									\
+		TH_LOG("all %u requests were cancelled, and it tells %d", want,	\
+		       outcome.told);						\
+		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
+	}									\
+} while (0)
+
+FIXTURE(cancelled) {};
+FIXTURE_SETUP(cancelled) {}
+FIXTURE_TEARDOWN(cancelled) {}
+
+FIXTURE_VARIANT(cancelled)
+{
+	unsigned flags;
+	/* How many of the requests have a worker; the others wait for one. */
+	unsigned running;
+	/* Another thread submits them. */
+	bool by_another = false;
+};
+
+FIXTURE_VARIANT_ADD(cancelled, any_running)
+{
+	.flags = IORING_ASYNC_CANCEL_ANY, .running = nr
+};
+FIXTURE_VARIANT_ADD(cancelled, any_running_and_queued)
+{
+	.flags = IORING_ASYNC_CANCEL_ANY, .running = 1
+};
+FIXTURE_VARIANT_ADD(cancelled, all_running_and_queued)
+{
+	.flags = IORING_ASYNC_CANCEL_ALL, .running = 1
+};
+FIXTURE_VARIANT_ADD(cancelled, any_of_another_thread)
+{
+	.flags = IORING_ASYNC_CANCEL_ANY, .running = 1, .by_another = true
+};
+FIXTURE_VARIANT_ADD(cancelled, all_of_another_thread)
+{
+	.flags = IORING_ASYNC_CANCEL_ALL, .running = nr, .by_another = true
+};
+
+TEST_F(cancelled, all_end_and_are_counted)
+{
+	unsigned limits[2] = { variant->running, variant->running };
+	Work work(Class::bounded, nr);
+	Peer peer;
+	Ring ring;
+	int err = 0;
+
+	ASSERT_EQ(0, ring.open());
+	const auto submit = [&] {
+		err = io_uring_register_iowq_max_workers(ring.get(), limits);
+		if (!err)
+			err = work.submit(ring);
+	};
+
+	if (variant->by_another) {
+		ASSERT_TRUE(peer.run(submit));
+	} else {
+		submit();
+	}
+	ASSERT_EQ(0, err);
+
+	const Workers workers = Workers::await(variant->running);
+
+	ASSERT_EQ(variant->running, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	/* By user_data, which they have in common, or whatever they have. */
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
+	sqe->addr = work.user_data();
+	sqe->cancel_flags = variant->flags;
+	sqe->user_data = cancellation;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
+}
+
+/* One has the only worker, and is left alone; those behind it have another file. */
+TEST(queued_splices_by_descriptor)
+{
+	unsigned one_worker[2] = { 1, 1 };
+	Work first(Class::unbounded);
+	Pipe in, out;
+	Ring ring;
+
+	ASSERT_EQ(0, in.open());
+	ASSERT_EQ(0, out.open());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	ASSERT_EQ(0, first.submit(ring));
+
+	const Workers worker = Workers::await(1);
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	for (unsigned i = 0; i < nr; i++)
+		io_uring_prep_splice(io_uring_get_sqe(ring.get()), in.rd.get(), -1, out.wr.get(),
+				     -1, 1, 0);
+	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
+	ASSERT_EQ(0, cancel(ring, IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL, out.wr.get()));
+
+	const Outcome outcome = await_outcome(ring, nr);
+
+	ASSERT_EQ(nr, outcome.ended)
+	{
+		TH_LOG("a cancellation by descriptor missed splices that wait for a worker");
+		TH_LOG("see io_cancel_req_match() in io_uring/cancel.c");
+		dump_threads();
+	}
+	ASSERT_EQ(static_cast<int>(nr), outcome.told);
+	ASSERT_EQ(0, first.release());
+}
+
+FIXTURE(sync_cancel) {};
+FIXTURE_SETUP(sync_cancel) {}
+FIXTURE_TEARDOWN(sync_cancel) {}
+
+FIXTURE_VARIANT(sync_cancel)
+{
+	unsigned setup_flags;
+};
+
+FIXTURE_VARIANT_ADD(sync_cancel, plain) { .setup_flags = 0 };
+FIXTURE_VARIANT_ADD(sync_cancel, sqpoll) { .setup_flags = IORING_SETUP_SQPOLL };
+
+/* What a worker is blocked in. */
+TEST_F(sync_cancel, reaches_worker)
+{
+	struct io_uring_sync_cancel_reg reg = {};
+	Work work(Class::bounded);
+	Ring ring;
+
+	ASSERT_EQ(0, ring.open(variant->setup_flags));
+	ASSERT_EQ(0, work.submit(ring));
+
+	const Workers worker = Workers::await(1);
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	reg.flags = IORING_ASYNC_CANCEL_ANY;
+	/* Not io_uring_register_sync_cancel(), which came with liburing 2.3. */
+	reg.timeout = { .tv_sec = 4, .tv_nsec = 0 };
+
+	const int found = io_uring_register(static_cast<unsigned>(ring.fd()),
+					    uapi::register_sync_cancel, &reg, 1);
+
+	if (found == -EINVAL)
+		SKIP(return, "%s", skip::no_registration);
+	EXPECT_TRUE(found >= 0 || found == -EALREADY)
+	{
+		TH_LOG("to cancel what a worker is blocked in: %s", strerror(-found));
+		TH_LOG("see io_sync_cancel() in io_uring/cancel.c");
+	}
+	ASSERT_EQ(0, ring.discard(1))
+	{
+		TH_LOG("a request goes on in spite of its cancellation");
+		TH_LOG("see io_sync_cancel() in io_uring/cancel.c");
+		dump_threads();
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Workers run on no CPU that their task may not run on.  cpuset(7) has a cpuset's CPUs as
+ * those "on which processes in that cpuset are allowed to execute", Documentation/
+ * admin-guide/cgroup-v2.rst as those "to be used by tasks within this cgroup", and to
+ * io_uring_register(2) workers "inherit the CPU mask" of their parent.  For containers
+ * that share a machine, and for CPUs that are isolated from all else.  A cpuset moves the
+ * workers that there are; io_init_new_worker() gives those to come the mask that the pool
+ * was made with (io_wq_create()), so that idle exit lets them out.
+ */
+#include <string.h>
+
+#include "cgroup.hpp"
+#include "promise.hpp"
+
+namespace {
+
+cpu_set_t allowed(pid_t tid)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	sched_getaffinity(tid, sizeof(set), &set);
+	return set;
+}
+
+bool subset(const cpu_set_t &part, const cpu_set_t &whole)
+{
+	cpu_set_t both;
+
+	CPU_AND(&both, &part, &whole);
+	return CPU_EQUAL(&both, &part);
+}
+
+/* As in cpuset.cpus. */
+std::string list(const cpu_set_t &set)
+{
+	std::string text;
+
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			text += (text.empty() ? "" : ",") + std::to_string(cpu);
+	return text;
+}
+
+/* The first of these workers that may run where its task may not, or -1. */
+pid_t astray(const Workers &workers)
+{
+	for (const pid_t tid : workers.tids())
+		if (!subset(allowed(tid), allowed(0)))
+			return tid;
+	return -1;
+}
+
+} // namespace
+
+/* All these have run, so that they have the mask that they shall have. */
+#define ASSERT_CONFINED(workers)						\
+do {										\
+	const pid_t tid = astray(workers);					\
+										\
+	ASSERT_EQ(-1, tid)							\
+	{									\
+		TH_LOG("a worker may run on CPUs %s, its task only on %s",	\
+		       list(allowed(tid)).c_str(), list(allowed(0)).c_str());	\
+		TH_LOG("see io_init_new_worker() in io_uring/io-wq.c");		\
+		dump_threads();							\
+	}									\
+} while (0)
+
+FIXTURE(cpuset)
+{
+	Cgroup *cgroup;
+};
+
+enum class Change { move, rewrite, move_with_affinity, move_then_affinity_undone };
+
+FIXTURE_VARIANT(cpuset)
+{
+	Change change;
+	/* Its workers are those that come beside others; else, after all have left. */
+	bool surplus;
+};
+
+FIXTURE_VARIANT_ADD(cpuset, moved_then_idle) { .change = Change::move, .surplus = false };
+FIXTURE_VARIANT_ADD(cpuset, moved_then_busy) { .change = Change::move, .surplus = true };
+FIXTURE_VARIANT_ADD(cpuset, rewritten_then_idle)
+{
+	.change = Change::rewrite, .surplus = false
+};
+FIXTURE_VARIANT_ADD(cpuset, rewritten_then_busy)
+{
+	.change = Change::rewrite, .surplus = true
+};
+FIXTURE_VARIANT_ADD(cpuset, moved_off_its_affinity)
+{
+	.change = Change::move_with_affinity, .surplus = true
+};
+FIXTURE_VARIANT_ADD(cpuset, moved_and_affinity_undone)
+{
+	.change = Change::move_then_affinity_undone, .surplus = true
+};
+
+FIXTURE_SETUP(cpuset)
+{
+	const cpu_set_t ours = allowed(0);
+
+	if (CPU_COUNT(&ours) < 2)
+		SKIP(return, "%s", skip::one_cpu);
+	self->cgroup = new Cgroup;
+	if (!self->cgroup->make_cpuset())
+		SKIP(return, "%s", skip::no_cpuset);
+	ASSERT_TRUE(self->cgroup->allow(list(allowed(0))))
+		TH_LOG("cpuset.cpus: %s", strerror(errno));
+}
+
+FIXTURE_TEARDOWN(cpuset)
+{
+	delete self->cgroup;
+}
+
+TEST_F(cpuset, binds_workers_to_come)
+{
+	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
+	const Change change = variant->change;
+	Work work(Class::bounded, 3);
+	Ring ring;
+
+	if (change == Change::rewrite) {
+		ASSERT_TRUE(self->cgroup->enter()) TH_LOG("cgroup.procs: %s", strerror(errno));
+	}
+	ASSERT_EQ(0, ring.open());
+	if (change == Change::move_with_affinity || change == Change::move_then_affinity_undone) {
+		ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
+	}
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const Workers before = Workers::now();
+
+	ASSERT_EQ(1U, before.count()) dump_threads();
+	ASSERT_TRUE(self->cgroup->allow(list(second)))
+		TH_LOG("cpuset.cpus: %s", strerror(errno));
+	if (change != Change::rewrite) {
+		ASSERT_TRUE(self->cgroup->enter()) TH_LOG("cgroup.procs: %s", strerror(errno));
+	}
+	const cpu_set_t ours = allowed(0);
+
+	ASSERT_TRUE(CPU_EQUAL(&ours, &second)) TH_LOG("on CPUs %s", list(ours).c_str());
+	if (change == Change::move_then_affinity_undone) {
+		ASSERT_EQ(0, io_uring_unregister_iowq_aff(ring.get()));
+	}
+	ASSERT_CONFINED(before);
+
+	if (!variant->surplus) {
+		const RingEnd end = ring.end();
+
+		ring.close();
+		ASSERT_WORKERS_EXIT(before, end);
+		ASSERT_EQ(0, ring.open());
+	}
+	ASSERT_EQ(0, work.submit(ring));
+
+	const Workers workers = Workers::await(3);
+
+	ASSERT_LE(3U, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_CONFINED(workers);
+	ASSERT_EQ(0, work.release());
+	ASSERT_EQ(0, ring.reap(3)) dump_threads();
+}
+
+/* Not even on a CPU that is back, which io_wq_cpu_online() adds to all pools. */
+TEST(cpu_comes_back)
+{
+	const int other = first_cpu(allowed_cpu(1));
+	const std::string online =
+		"/sys/devices/system/cpu/cpu" + std::to_string(other) + "/online";
+	Work work(Class::bounded, 3);
+	Janitor janitor;
+	Cgroup cpuset;
+	Ring ring;
+
+	if (const char *why = must_not_disturb())
+		SKIP(return, "%s", why);
+	/* A cpuset of the first version would lose the CPU for good. */
+	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
+		SKIP(return, "%s", skip::no_hotplug);
+	if (!cpuset.make_cpuset())
+		SKIP(return, "%s", skip::no_cpuset);
+	ASSERT_TRUE(cpuset.allow(list(allowed_cpu(0))) && cpuset.enter())
+		TH_LOG("cpuset: %s", strerror(errno));
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, janitor.start([=] { return put(online, "1"); }));
+	if (!put(online, "0"))
+		SKIP(return, "%s", skip::no_hotplug);
+	ASSERT_TRUE(put(online, "1")) TH_LOG("%s: %s", online.c_str(), strerror(errno));
+	ASSERT_EQ(0, work.submit(ring));
+
+	const Workers workers = Workers::await(3);
+
+	ASSERT_LE(3U, workers.count()) dump_threads();
+	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_CONFINED(workers);
+	ASSERT_EQ(0, work.release());
+	ASSERT_EQ(0, ring.reap(3)) dump_threads();
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Rings end, and so can idle workers leave, whatever processes do that they have nothing
+ * to do with.  No manual promises a ring's end to wait for strangers: close(2) of the last
+ * descriptor releases "the resources associated with the open file description".  For all
+ * who share a machine.  io_ring_exit_work() waits for each task that used the ring, and
+ * has 64 places for it on the whole machine (iou_exit): 64 rings of one task that is
+ * stopped, which takes no privilege, hold those of everybody.
+ */
+#include <array>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "cgroup.hpp"
+#include "child.hpp"
+#include "harness.hpp"
+#include "ring.hpp"
+#include "workers.hpp"
+
+namespace {
+
+/* As many as there are places. */
+constexpr size_t nr_rings = 64;
+
+/* Ends this wait well before limit::event, as all rings of the machine wait along. */
+constexpr milliseconds patience{ 3'000 };
+
+bool await_end(const RingEnd &end, milliseconds limit)
+{
+	const Deadline deadline(limit);
+	struct pollfd p = { .fd = end.fd(), .events = 0, .revents = 0 };
+
+	while (!end.over() && !deadline.over())
+		poll(&p, 1, deadline.poll_ms());
+	return end.over();
+}
+
+} // namespace
+
+FIXTURE(stranger) {};
+FIXTURE_SETUP(stranger) {}
+FIXTURE_TEARDOWN(stranger) {}
+
+enum class Halt { stop, trace, freeze };
+
+FIXTURE_VARIANT(stranger)
+{
+	Halt halt;
+	/* A request of each ring is pending, too, that only the task itself can complete. */
+	bool pending = false;
+};
+
+FIXTURE_VARIANT_ADD(stranger, stopped) { .halt = Halt::stop };
+FIXTURE_VARIANT_ADD(stranger, stopped_with_requests) { .halt = Halt::stop, .pending = true };
+FIXTURE_VARIANT_ADD(stranger, traced) { .halt = Halt::trace };
+FIXTURE_VARIANT_ADD(stranger, frozen) { .halt = Halt::freeze };
+
+/*
+ * Both have the rings, so that the last descriptor of each is closed as the other is halted,
+ * and not a moment before.  It is killed, and so undoes this, with the test.
+ */
+TEST_F(stranger, holds_no_ring_of_ours)
+{
+	std::array<Ring, nr_rings> rings;
+	std::vector<RingEnd> ends;
+	const Halt halt = variant->halt;
+	Cgroup freezer;
+	Child other;
+	Pipe empty;
+	Ring ours;
+
+	if (const char *why = must_not_disturb())
+		SKIP(return, "%s", why);
+	if (halt == Halt::freeze && !freezer.make_freezer())
+		SKIP(return, "%s", skip::no_freezer);
+	ASSERT_EQ(0, empty.open());
+	for (Ring &ring : rings) {
+		ASSERT_EQ(0, ring.open());
+		ends.push_back(ring.end());
+	}
+	ASSERT_EQ(0, other.start([&](Child &self) {
+		for (Ring &ring : rings) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+			if (variant->pending)
+				io_uring_prep_poll_add(sqe, empty.rd.get(), POLLIN);
+			else
+				io_uring_prep_nop(sqe);
+			if (io_uring_submit(ring.get()) != 1)
+				return 1;
+		}
+		for (Ring &ring : rings)
+			ring.close();
+		self.step();
+		return 0;
+	}));
+	ASSERT_TRUE(other.await_step());
+
+	ASSERT_EQ(0, ours.open());
+
+	const RingEnd end = ours.end();
+
+	if (halt == Halt::stop) {
+		ASSERT_EQ(0, other.signal(SIGSTOP));
+		ASSERT_TRUE(WIFSTOPPED(other.await_end(WUNTRACED)));
+	} else if (halt == Halt::trace) {
+		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, other.pid(), 0, 0));
+		ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, other.pid(), 0, 0));
+		ASSERT_TRUE(WIFSTOPPED(other.await_end()));
+	} else {
+		ASSERT_TRUE(freezer.enter(other.pid()) && freezer.freeze());
+	}
+	for (Ring &ring : rings)
+		ring.close();
+
+	ours.close();
+	const bool ended = await_end(end, patience);
+
+	/* What waits for it goes on: the rest must come at once, then. */
+	ASSERT_EQ(0, other.signal(SIGKILL));
+	if (halt == Halt::freeze) {
+		ASSERT_TRUE(freezer.thaw());
+	}
+	ASSERT_NE(-1, other.await_end());
+
+	const Deadline since(limit::event);
+
+	ASSERT_TRUE(end.await()) dump_threads();
+	ASSERT_TRUE(ended)
+	{
+		TH_LOG("a ring of ours waits for the %zu of a stranger who cannot run", nr_rings);
+		TH_LOG("it did not end in %lld ms, but %.3f ms after the stranger's death",
+		       static_cast<long long>(patience.count()), since.spent().count() / 1e3);
+		TH_LOG("see io_ring_exit_work() in io_uring/io_uring.c");
+	}
+	/* Nothing is left for the next one. */
+	for (const RingEnd &theirs : ends)
+		ASSERT_TRUE(theirs.await()) dump_threads();
+}
+
+TEST_HARNESS_MAIN
