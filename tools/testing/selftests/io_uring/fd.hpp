@@ -3,8 +3,6 @@
 #ifndef FD_HPP
 #define FD_HPP
 
-#include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 #include <utility>
 
@@ -39,16 +37,7 @@ struct Pipe {
 	Fd rd, wr;
 
 	/* 0, or -errno. */
-	int open()
-	{
-		int fds[2];
-
-		if (pipe2(fds, O_CLOEXEC))
-			return -errno;
-		rd = Fd(fds[0]);
-		wr = Fd(fds[1]);
-		return 0;
-	}
+	int open();
 };
 
 #endif /* FD_HPP */
