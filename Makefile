@@ -17,8 +17,9 @@ MUTATE_NEEDS := $(KERNEL_BUILD_NEEDS) npm
 MUTATE = $(SAMPLE:%=--sample=%) $(SEED:%=--seed=%) $(SHARD:%=--shard=%) $(IN)
 CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-gnu \
 	riscv64-linux-gnu s390x-linux-gnu
-CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy debootstrap file git \
-	libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 shellcheck valgrind
+CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy \
+	debootstrap file git libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 \
+	shellcheck valgrind
 
 .PHONY: help run_tests check check-kernels check-mutants mutate delays check-debug coverage \
 	install-tree patch liburing-series clean clean-cache
