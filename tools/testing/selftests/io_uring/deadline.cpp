@@ -3,12 +3,39 @@
 #include "deadline.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string_view>
 #include <unistd.h>
+#include <utility>
 
 static constexpr milliseconds between_looks{ 100 };
+static constexpr milliseconds late{ 2'000 };
+
+static std::atomic<bool> paused;
+/* When this thread last looked at any Deadline: one wait may be part of another. */
+static thread_local Deadline::clock::time_point last_of_all;
+
+void watch_for_pauses()
+{
+	struct sigaction note = {};
+
+	note.sa_handler = [](int) { paused = true; };
+	note.sa_flags = SA_RESTART;
+	sigaction(SIGCONT, &note, nullptr);
+}
+
+bool was_paused()
+{
+	return paused;
+}
+
+Deadline::Deadline(milliseconds limit) : left(limit)
+{
+	last_of_all = start;
+}
 
 int slowness()
 {
@@ -24,6 +51,8 @@ int Deadline::poll_ms() const
 
 	left -= std::min<clock::duration>(now - last_look, between_looks);
 	last_look = now;
+	if (now - std::exchange(last_of_all, now) > late)
+		paused = true;
 	return static_cast<int>(
 		std::clamp(std::chrono::ceil<milliseconds>(left), milliseconds(0), between_looks)
 			.count());

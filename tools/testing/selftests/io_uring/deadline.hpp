@@ -47,7 +47,7 @@ class Deadline {
 public:
 	using clock = std::chrono::steady_clock;
 
-	explicit Deadline(milliseconds limit) : left(limit) {}
+	explicit Deadline(milliseconds limit);
 
 	/*
 	 * Time to wait before the next look, as poll(2) takes it: 0 when over, never
@@ -69,5 +69,14 @@ private:
 
 /* True once a byte came from @fd; false at the end of the file, or after limit::event. */
 bool await_byte(int fd);
+
+/* From now on, and in children, notes what was_paused() tells. */
+void watch_for_pauses();
+/*
+ * True if the program was stopped and continued, or a wait came back 2 s late, as with
+ * a frozen cgroup.  Either interrupts what workers wait in (-EINTR, before v7.3.4 -512)
+ * and makes their 5 s start anew.
+ */
+bool was_paused();
 
 #endif /* DEADLINE_HPP */

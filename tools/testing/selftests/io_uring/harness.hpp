@@ -126,6 +126,31 @@ static inline int ksft_sigaction(int sig, const struct ksft_sigaction *act,
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT 60
 
+inline struct __test_metadata *ksft_running;
+
+/* Ends a test that was paused, as one that was skipped; before v6.10 that was 255. */
+template <typename Metadata>
+void ksft_skip_paused(Metadata *_metadata)
+{
+	SKIP(, "%s", skip::paused);
+	if constexpr (requires { _metadata->step; })
+		_exit(255);
+	else
+		_exit(KSFT_SKIP);
+}
+
+/*
+ * A failed assertion calls abort().  What fails after a pause is the pause's doing as
+ * likely as the kernel's.
+ */
+inline void ksft_aborts(int)
+{
+	if (was_paused())
+		ksft_skip_paused(ksft_running);
+	signal(SIGABRT, SIG_DFL);
+	raise(SIGABRT);
+}
+
 /*
  * An exception that leaves a test fails it.  The fixture of a test that failed is not torn
  * down, as that might wait for the very thing that failed: all ends with the process.
@@ -135,6 +160,9 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 {
 	if (_metadata->exit_code == KSFT_FAIL)
 		return;
+	ksft_running = _metadata;
+	signal(SIGABRT, ksft_aborts);
+	watch_for_pauses();
 	try {
 		body();
 	} catch (const std::exception &e) {

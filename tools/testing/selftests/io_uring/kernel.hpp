@@ -53,6 +53,7 @@ inline constexpr char may_not_disturb[] =
 	"would change the whole machine: KSFT_DISTURB=1 allows it";
 inline constexpr char no_userfaultfd[] = "userfaultfd(2) is missing or forbidden";
 inline constexpr char no_aim[] = "no worker can be stopped at a chosen moment";
+inline constexpr char paused[] = "the program was stopped or had no CPU meanwhile";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
