@@ -29,12 +29,10 @@ static int use_ring(unsigned flags = 0)
 	const RingEnd end = ring.end();
 
 	ring.close();
-	if (flags & IORING_SETUP_SQPOLL)
-		return thread.count() == 1 && thread.await_exit().fate == Exit::gone &&
-				       workers.await_exit().fate == Exit::gone ?
-			       0 :
-			       2;
-	return workers.count() == 1 && workers.await_exit(end).fate == Exit::gone ? 0 : 2;
+	if (!thread.count())
+		return workers.await_exit(end).fate != Exit::gone;
+	/* Its pool ends with it. */
+	return thread.await_exit().fate != Exit::gone || workers.await_exit().fate != Exit::gone;
 }
 
 /* What a child does first that is to be dumped. */

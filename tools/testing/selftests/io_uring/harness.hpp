@@ -151,6 +151,16 @@ inline void ksft_aborts(int)
 	raise(SIGABRT);
 }
 
+/* Whether the test has failed; before v6.10 the harness said so otherwise. */
+template <typename Metadata>
+bool ksft_failed(const Metadata *_metadata)
+{
+	if constexpr (requires { _metadata->exit_code; })
+		return _metadata->exit_code == KSFT_FAIL;
+	else
+		return !_metadata->passed;
+}
+
 /*
  * An exception that leaves a test fails it.  The fixture of a test that failed is not torn
  * down, as that might wait for the very thing that failed: all ends with the process.
@@ -158,7 +168,7 @@ inline void ksft_aborts(int)
 template <typename F>
 void ksft_run(struct __test_metadata *_metadata, F body)
 {
-	if (_metadata->exit_code == KSFT_FAIL)
+	if (ksft_failed(_metadata))
 		return;
 	ksft_running = _metadata;
 	signal(SIGABRT, ksft_aborts);
