@@ -9,21 +9,11 @@ setup_file()
 {
 	load common
 	build_programs
-	if [ "$(id -u)" -eq 0 ] && [ -e /proc/sys/kernel/io_uring_disabled ]; then
-		cat /proc/sys/kernel/io_uring_disabled >"$BATS_FILE_TMPDIR/disabled"
-	fi
 }
 
 setup()
 {
 	cd "$BATS_FILE_TMPDIR/bin"
-}
-
-teardown()
-{
-	if [ -e "$BATS_FILE_TMPDIR/disabled" ]; then
-		cat "$BATS_FILE_TMPDIR/disabled" >/proc/sys/kernel/io_uring_disabled
-	fi
 }
 
 # Each program given skips as a whole, with this text.
@@ -49,26 +39,50 @@ passes()
 	[[ $output != *"# SKIP"* ]]
 }
 
-@test "surroundings: io_uring_disabled=2" {
-	need_root
-	echo 2 >/proc/sys/kernel/io_uring_disabled
-	for program in $programs; do
-		skips "io_uring is forbidden by kernel.io_uring_disabled" ./$program
-	done
+# What a guest, where nobody else feels it, says of the programs once $1 is done.
+in_guest()
+{
+	"$top/tools/kernels/boot" 7.3 -- "cd io_uring; mkdir -p /etc
+		echo nobody:x:65534:65534::/:/bin/sh >/etc/passwd
+		$1" 2>/dev/null
 }
 
-@test "surroundings: io_uring_disabled=1, not root" {
-	need_root
-	echo 1 >/proc/sys/kernel/io_uring_disabled
-	skips "io_uring is forbidden by kernel.io_uring_disabled" as_nobody ./rearm_test
-	passes ./idle_exit_test
+@test "surroundings: kernel.io_uring_disabled" {
+	run -0 in_guest "echo 2 >/proc/sys/kernel/io_uring_disabled
+		for program in *_test; do ./\$program; done
+		echo 1 >/proc/sys/kernel/io_uring_disabled
+		su nobody -c ./rearm_test
+		for program in credentials limits namespaces observers_privileged; do
+			./\${program}_test
+		done
+		true"
+	[ "$(grep -c '^1..0 # SKIP io_uring is forbidden by kernel.io_uring_disabled' <<<"$output")" \
+		-eq "$(($(wc -w <<<"$programs") + 1))" ]
+	# Who was root, and had a ring.
+	grep '^ok .*user_changes # SKIP this user cannot have a ring' <<<"$output"
+	! grep '^not ok' <<<"$output"
 }
 
-@test "surroundings: io_uring_setup forbidden by seccomp" {
-	skips "io_uring is forbidden by seccomp or an LSM" \
-		"$BATS_TEST_DIRNAME/refuse" EPERM io_uring_setup ./rearm_test
-	skips "io_uring is forbidden by seccomp or an LSM" \
-		"$BATS_TEST_DIRNAME/refuse" ENOSYS io_uring_setup ./rearm_test
+@test "surroundings: no namespaces, no leases, or but for a moment" {
+	run -0 in_guest 'for type in user mnt pid time; do
+			cd /proc/sys/user
+			max=$(cat max_${type}_namespaces)
+			for few in 0 1; do
+				echo $few >max_${type}_namespaces
+				/tree/io_uring/namespaces_test
+			done
+			echo $max >max_${type}_namespaces
+		done
+		cd /tree/io_uring
+		echo 5 >/proc/sys/fs/lease-break-time
+		./rearm_test
+		echo 0 >/proc/sys/fs/leases-enable
+		./rearm_test
+		true'
+	! grep '^not ok' <<<"$output"
+	grep 'SKIP a namespace that this needs may not be made' <<<"$output"
+	grep '^1..0 # SKIP fs.lease-break-time is too short' <<<"$output"
+	grep '^1..0 # SKIP no file can be leased' <<<"$output"
 }
 
 @test "surroundings: unprivileged user" {

@@ -303,11 +303,11 @@ def end(guest):
 
 
 def boot(kernel, tree, **options) -> Outcome:
-    """As boot_once(), and again if an emulated kernel came upon stale code on its way up."""
+    """As boot_once(), and again if an emulated kernel came upon stale code, and so did not end."""
     for _ in range(3):
         outcome = boot_once(kernel, tree, **options)
         stale = outcome.accel.startswith("tcg") and STALE_CODE.search(outcome.log)
-        if outcome.release or not stale:
+        if outcome.ended == "finished" or not stale:
             break
         print("guest: QEMU emulated stale code: booting once more", file=sys.stderr)
     return outcome
