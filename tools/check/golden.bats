@@ -11,8 +11,9 @@ golden=$BATS_TEST_DIRNAME/golden
 	make_tree "$BATS_TEST_TMPDIR/tree"
 	dir=$BATS_TEST_TMPDIR/tree/tools/testing/selftests
 	mkdir "$dir/golden"
-	cp "$golden"/*_test.cpp "$golden/settings" "$source"/{Makefile,harness.hpp,kernel.hpp} \
-		"$dir/golden"
+	# What main() needs, but for kernel.cpp.
+	cp "$golden"/*_test.cpp "$golden/settings" "$source"/Makefile "$source"/*.hpp \
+		"$source"/{child,deadline,environment,fd,proc}.cpp "$dir/golden"
 	make -s -C "$dir" TARGETS=golden FORCE_TARGETS=1 all
 	make -s -C "$dir" TARGETS=golden run_tests 2>&1 |
 		sed 's/harness.hpp:[0-9]*/harness.hpp:N/' >"$BATS_TEST_TMPDIR/ktap"

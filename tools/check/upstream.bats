@@ -191,7 +191,7 @@ sys.exit(not judge.explains('$(uname -rv)', '$test'))"
 	! find "$tree/test" -name '.io-wq*' | grep .
 	[ -z "$(git -C "$tree" status --short)" ]
 	run -77 test/io-wq-rearm.t /dev/null
-	run -77 "$BATS_TEST_DIRNAME/without_io_uring" ENOSYS test/io-wq-rearm.t
+	run -77 "$BATS_TEST_DIRNAME/refuse" ENOSYS io_uring_setup test/io-wq-rearm.t
 }
 
 @test "liburing: the series applies to a checkout, to its newest commit" {

@@ -207,7 +207,10 @@ class Channels:
             os.close(self.read.popitem()[1])
 
     def poll(self, seconds):
-        """The names of the channels that got something; None once all have ended."""
+        """The channels that got something or, as "", ended; none of them: time is up.
+
+        None once all have ended.
+        """
         if not self.selector.get_map():
             return None
         got = []
@@ -218,6 +221,7 @@ class Channels:
                 got.append(key.data)
             else:
                 self.selector.unregister(key.fd)
+                got.append("")
         return got
 
 

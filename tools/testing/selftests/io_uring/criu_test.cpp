@@ -248,7 +248,6 @@ TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
 	ASSERT_TRUE(victim.await_step());
 	ASSERT_EQ(0, victim.go());
 	ASSERT_TRUE(victim.output().empty());
-
 	const pid_t pid = victim.pid();
 
 	ASSERT_EQ(1, thread_count(pid)) dump_threads(pid);

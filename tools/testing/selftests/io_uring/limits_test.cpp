@@ -188,7 +188,11 @@ static const char *become_bound()
 	die_with_parent();
 	/* Else /proc/self is root's. */
 	prctl(PR_SET_DUMPABLE, 1);
-	return nullptr;
+
+	Ring ring;
+	const int err = ring.open();
+
+	return err == -EPERM || err == -ENOMEM ? skip::not_this_user : nullptr;
 }
 
 /* False if the limit does not bind us. */

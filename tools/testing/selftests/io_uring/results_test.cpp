@@ -53,6 +53,18 @@ int collect(Ring &ring, int *results)
 	return 0;
 }
 
+/* Awaits that a thread stops for us, its tracer.  False after limit::event. */
+bool await_trap(pid_t tid)
+{
+	const Deadline deadline(limit::event);
+	siginfo_t info = {};
+
+	while (waitid(P_PID, static_cast<id_t>(tid), &info, WSTOPPED | WNOHANG | __WALL) == 0 &&
+	       info.si_pid != tid && !deadline.over())
+		deadline.back_off();
+	return info.si_pid == tid;
+}
+
 /* Cancels whatever there is. */
 int cancel_all(Ring &ring)
 {
@@ -158,7 +170,7 @@ TEST_F(cut_short, result_is_known)
 		for (const pid_t tid : workers.tids()) {
 			ASSERT_EQ(0, ptrace(PTRACE_SEIZE, tid, 0, 0));
 			ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, tid, 0, 0));
-			ASSERT_EQ(tid, waitpid(tid, nullptr, __WALL));
+			ASSERT_TRUE(await_trap(tid)) dump_threads(child.pid());
 			ASSERT_EQ(0, ptrace(PTRACE_DETACH, tid, 0, 0));
 		}
 	}
