@@ -74,17 +74,11 @@ log_of_program()
 	done
 }
 
-@test "slow: variables that say nothing, or no number" {
+@test "slow: a variable that says nothing" {
 	for value in '' no 0; do
 		[ "$(KSFT_MACHINE_SLOW=$value limit)" -eq "$(limit)" ]
 	done
 	[ "$(KSFT_MACHINE_SLOW=yes limit)" -eq $((2 * $(limit))) ]
-	for value in '' 0 -1 451 abc 1s; do
-		run -1 env KSFT_RACE_SECONDS="$value" ./rearm_race_test
-		[[ $output == *"Bail out! KSFT_RACE_SECONDS=$value is not a number"* ]]
-		[[ $output != *"ok 1"* ]]
-	done
-	run -1 env KSFT_RACE_SEED=x ./rearm_race_test
 }
 
 # The milliseconds of limit::event.
