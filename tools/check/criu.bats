@@ -74,5 +74,5 @@ skips()
 		skip "CRIU does not work on this kernel"
 	fi
 	[ "$status" -eq 0 ]
-	[[ $output == *" fail:0 "* && $output != *"pass:0 "* ]]
+	[[ $output == *" fail:0 "* && $output != *" pass:0 "* ]]
 }
