@@ -41,6 +41,15 @@ def downloaded(package: str, arch: str, name: str):
     shutil.rmtree(scratch)
 
 
+def unpack(scratch: Path, *options, stdout=None):
+    """Extracts what tar's options name of the one .deb there; that may be nothing."""
+    deb, = scratch.glob("*.deb")
+    data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "--wildcards", *options], stdin=data.stdout, stdout=stdout,
+                   stderr=subprocess.DEVNULL)
+    data.wait()
+
+
 @contextlib.contextmanager
 def alone():
     """The one who changes the cache."""
@@ -57,13 +66,8 @@ def cached(package: str, arch: str, *members: str) -> Path:
         if path.exists():
             return path
         with downloaded(package, arch, path.name) as scratch:
-            deb, = scratch.glob("*.deb")
             with open(scratch / "file", "wb") as file:
-                data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb],
-                                        stdout=subprocess.PIPE)
-                subprocess.run(["tar", "-xO", "--wildcards", *members], stdin=data.stdout,
-                               stdout=file, stderr=subprocess.DEVNULL)
-                data.wait()
+                unpack(scratch, "-O", *members, stdout=file)
             if not os.path.getsize(file.name):
                 raise BadInput(f"{package} has none of {' '.join(members)}")
             os.chmod(file.name, 0o755)
@@ -78,12 +82,9 @@ def cached_tree(package: str, arch: str, name: str, *members: str) -> Path:
         if path.exists():
             return path
         with downloaded(package, arch, path.name) as scratch:
-            deb, = scratch.glob("*.deb")
             tree = scratch / "tree"
-            tree.mkdir()
-            data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
-            subprocess.run(["tar", "-x", "-C", tree, "--wildcards", *members], stdin=data.stdout,
-                           stderr=subprocess.DEVNULL)
-            data.wait()
+            # It may be left of one that was interrupted.
+            tree.mkdir(exist_ok=True)
+            unpack(scratch, "-C", tree, *members)
             os.replace(tree, path)
     return path
