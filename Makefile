@@ -11,7 +11,6 @@ KERNELS_NEEDS := $(RUN_NEEDS) busybox-static cpio dpkg-dev gnuplot-nox \
 	$(if $(filter arm64 armhf,$(ARCH)),qemu-system-arm) \
 	$(if $(filter ppc64el,$(ARCH)),qemu-system-ppc) \
 	$(if $(filter riscv64 s390x,$(ARCH)),qemu-system-misc)
-export ARCH
 KERNEL_BUILD_NEEDS := $(KERNELS_NEEDS) bc bison ccache flex gcc libelf-dev
 MUTATE_NEEDS := $(KERNEL_BUILD_NEEDS) npm
 MUTATE = $(SAMPLE:%=--sample=%) $(SEED:%=--seed=%) $(SHARD:%=--shard=%) $(IN)

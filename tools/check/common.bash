@@ -15,7 +15,9 @@ print(*judge.unsteady(judge.release(f"{platform.release()} {platform.version()}"
 done
 # The same files are built in many ways, and in many a scratch directory.
 export PATH=/usr/lib/ccache:$PATH CCACHE_BASEDIR=/ CCACHE_NOHASHDIR=1
+# What a developer of kernels has in the environment must not choose how these are built.
 unset MAKELEVEL MFLAGS KSFT_MACHINE_SLOW KSFT_REQUIRE_EXIT_ON_IDLE
+unset ARCH SUBARCH CROSS_COMPILE LLVM CC CXX LD O OUTPUT KBUILD_OUTPUT
 MAKEFLAGS=-j$(nproc)
 export MAKEFLAGS
 
