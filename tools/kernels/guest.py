@@ -5,9 +5,6 @@ The kernel is an image for QEMU, or an executable of User Mode Linux; which, its
 first bytes tell.  The guest lives in an initramfs of busybox, the tree and init.  It
 has three serial lines: the kernel's log, KTAP, and a tar of /out, which a command
 may fill with files to bring back.
-
-With VM=vng in the environment, kernels that virtme-ng can boot (they need 9p or
-virtiofs) run it there, on this machine's files, and bring nothing back but KTAP and log.
 """
 import contextlib
 import fcntl
@@ -178,8 +175,6 @@ def busybox(arch: str) -> Path:
 
 def companions(arch: str) -> list:
     """CRIU and ps(1) for boot() as @extra, if they can be had; else the tests say so."""
-    if with_vng():
-        return []
     fetched = subprocess.run([TOOLS / "companions/fetch", arch], stdout=subprocess.PIPE,
                              stderr=subprocess.DEVNULL, text=True)
     return [Path(fetched.stdout.strip())] if fetched.returncode == 0 else []
@@ -252,31 +247,6 @@ def command_line(kernel, initrd, arch, accel, cpus, memory, cmdline, channels):
     return argv
 
 
-def with_vng() -> bool:
-    vm = os.environ.get("VM", "qemu")
-    if vm not in ("qemu", "vng"):
-        raise BadInput(f"VM={vm}: it can be qemu or vng")
-    if vm == "vng" and not shutil.which("vng"):
-        raise BadInput("VM=vng, but vng is not installed: it is in the package virtme-ng")
-    return vm == "vng"
-
-
-def vng_command_line(kernel, tree, scratch, command, environment, accel, cpus, memory, cmdline):
-    """As command_line(); the log is left in @scratch."""
-    (scratch / "command").write_text(
-        "".join(f"export {name}='{value}'\n" for name, value in environment.items()) + command)
-    (scratch / "init").write_text(f"""
-echo "guest: up $(uname -r) $(uname -v)"
-(cd {tree} && sh {scratch}/command)
-status=$?
-dmesg >{scratch}/log
-echo "guest: exit $status"
-""")
-    return ["vng", "--run", kernel, "--cpus", str(cpus), "--memory", f"{memory}M",
-            *(["--disable-kvm"] if accel != "kvm" else []), "--rwdir", scratch,
-            *(["--append", cmdline] if cmdline else []), "--exec", f"sh {scratch}/init"]
-
-
 class Group:
     """Guests in threads of a caller who may end them all, those too that are yet to start."""
 
@@ -331,9 +301,6 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
     """
     kernel, tree = Path(kernel).resolve(), Path(tree).resolve()
     check_image(kernel)
-    vng = with_vng() and not is_uml(kernel) and arch == "amd64"
-    if vng and (out or extra):
-        raise BadInput("VM=vng takes no files along, and brings none back")
     if not is_uml(kernel) and not shutil.which(MACHINES[arch].program):
         raise BadInput(f"{MACHINES[arch].program} is not installed")
     if not (tree / "run_kselftest.sh").exists():
@@ -348,18 +315,14 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
     with tempfile.TemporaryDirectory(prefix="guest.") as name:
         scratch = Path(name)
         channels = Channels(("log", "ktap", "files"))
-        if vng:
-            argv = vng_command_line(kernel, tree, scratch, command, environment, accel, cpus,
-                                    memory, cmdline)
-        else:
-            make_initramfs(scratch / "initrd", tree, command, environment, busybox(arch), extra)
-            argv = command_line(kernel, scratch / "initrd", arch, accel, cpus, memory, cmdline,
-                                channels)
+        make_initramfs(scratch / "initrd", tree, command, environment, busybox(arch), extra)
+        argv = command_line(kernel, scratch / "initrd", arch, accel, cpus, memory, cmdline,
+                            channels)
         start = time.monotonic()
         # A caller that is killed takes the guest along.
         guest = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], cwd=scratch,
                                  stdin=subprocess.DEVNULL,
-                                 stdout=channels.write["ktap" if vng else "log"],
+                                 stdout=channels.write["log"],
                                  stderr=channels.write["log"], start_new_session=True,
                                  pass_fds=channels.write.values())
         try:
@@ -369,8 +332,6 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
         finally:
             end(guest)
             channels.close()
-        if vng and (scratch / "log").exists():
-            channels.data["log"] += (scratch / "log").read_bytes()
     outcome.seconds = time.monotonic() - start
     outcome.log = channels.data["log"].decode(errors="replace").replace("\r", "")
     outcome.splats = [line for line in outcome.log.splitlines()
