@@ -20,6 +20,13 @@ CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format 
 	debootstrap file git libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 \
 	shellcheck valgrind
 
+# All of these leave here what they make.
+ifneq ($(filter-out help install-tree clean-cache,$(MAKECMDGOALS)),)
+ifeq ($(shell [ -w . ] && echo yes),)
+$(error $(CURDIR) cannot be written to: copy it to where it can)
+endif
+endif
+
 .PHONY: help run_tests check check-kernels check-mutants mutate delays check-debug coverage \
 	install-tree patch liburing-series clean clean-cache
 

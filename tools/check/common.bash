@@ -21,6 +21,22 @@ unset ARCH SUBARCH CROSS_COMPILE LLVM CC CXX LD O OUTPUT KBUILD_OUTPUT
 MAKEFLAGS=-j$(nproc)
 export MAKEFLAGS
 
+# The names of the project's files, in a tarball and in somebody else's checkout, too, in
+# which git would do nothing.
+ours()
+{
+	git init -q --bare "$BATS_TEST_TMPDIR/no.git"
+	git -C "$top" --git-dir="$BATS_TEST_TMPDIR/no.git" --work-tree=. ls-files --others \
+		--exclude-per-directory=.gitignore "$@"
+}
+
+# A copy of them, with no git in it.
+copy()
+{
+	mkdir -p "$1"
+	ours -z | tar -C "$top" -c --null -T - | tar -x -C "$1"
+}
+
 # The series of the oldest kernel source to be had.
 oldest_series()
 {

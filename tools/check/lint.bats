@@ -19,19 +19,18 @@ bats_require_minimum_version 1.5.0
 
 @test "lint: shellcheck" {
 	cd "$top"
-	git grep -lz '^#!/bin/sh' | xargs -0 shellcheck
+	ours -z | xargs -0 grep -lZ '^#!/bin/sh' | xargs -0 shellcheck
 	shellcheck -s bash tools/check/*.bash
 }
 
 @test "lint: pyflakes" {
 	cd "$top"
-	{ git grep -lz '^#!.*python3' && git ls-files -z '*.py'; } | xargs -0 pyflakes3
+	{ ours -z | xargs -0 grep -lZ '^#!.*python3' && ours -z '*.py'; } | xargs -0 pyflakes3
 }
 
 @test "lint: SPDX on the first or second line of every file of ours" {
 	cd "$top"
-	git ls-files -s | awk '$1 != 120000 { print $4 }' |
-		grep -vx -e COPYING -e 'LICENSES/.*' -e '.*/golden/expected' -e '.*/config' -e '.*/settings' -e '.*README.*' |
+	ours | grep -vx -e COPYING -e 'LICENSES/.*' -e '.*/golden/expected' -e '\(.*/\)*config' -e '\(.*/\)*settings' -e '.*README.*' |
 		while read -r file; do
 			head -n 3 "$file" | grep -q SPDX-License-Identifier || { echo "$file"; exit 1; }
 		done

@@ -41,7 +41,10 @@ bare_machine()
 
 @test "newcomer: a user of Debian is told the one command for root" {
 	need_root
-	run -2 as_nobody "$top/tools/setup/setup" make no-such-package
+	# The checkout may be root's alone.
+	cp -r "$top/tools/setup" "$BATS_TEST_TMPDIR"
+	chmod -R a+rX "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR"
+	run -2 as_nobody "$BATS_TEST_TMPDIR/setup/setup" make no-such-package
 	[ "$output" = "setup: packages are missing; please run as root: apt-get update && apt-get install -y --no-install-recommends no-such-package" ]
 }
 
@@ -58,13 +61,6 @@ bare_machine()
 	[[ $output == "cache: here is no absolute path: "* ]]
 	run -2 env XDG_CACHE_HOME=/proc "$top/tools/kselftest/fetch"
 	[[ $output == "cache: /proc/io_uring-selftest cannot be written to: "* ]]
-}
-
-# A copy of what git has of this project, with no git in it.
-copy()
-{
-	mkdir -p "$1"
-	git -C "$top" ls-files -z | (cd "$top" && xargs -0 tar -c) | tar -x -C "$1"
 }
 
 @test "newcomer: without git, HOME or network, by a relative KSRC; clean leaves nothing" {
@@ -84,4 +80,48 @@ copy()
 		run ! make -C "$BATS_TEST_TMPDIR/$name" run_tests
 		[[ $output == *"source directory cannot contain spaces or colons"* ]]
 	done
+}
+
+# Runs one program in the directory $1.
+works()
+{
+	run -0 make --no-print-directory -C "$1" run_tests TESTS=fork_test
+	[ "${lines[-1]}" = "5 passed, 0 failed, 0 skipped" ]
+}
+
+@test "newcomer: in a shallow clone, with umask 077, in somebody else's checkout" {
+	umask 077
+	copy "$BATS_TEST_TMPDIR/copy"
+	cd "$BATS_TEST_TMPDIR/copy"
+	git init -q
+	git add .
+	git -c user.name=A -c user.email=a@example.org commit -q -m files
+	git clone -q --depth 1 "file://$PWD" ../shallow
+	works ../shallow
+	need_root
+	chown -R 65534 ../shallow
+	works ../shallow
+	run -0 bats -f SPDX ../shallow/tools/check/lint.bats
+}
+
+@test "newcomer: where nothing can be written, or too little, one line says so" {
+	need_root
+	copy "$BATS_TEST_TMPDIR/copy"
+	cd "$BATS_TEST_TMPDIR/copy"
+	chmod -R a+rX "$BATS_RUN_TMPDIR"
+	run -2 as_nobody make run_tests
+	[[ $output == *"$PWD cannot be written to: copy it to where it can"* ]]
+	# shellcheck disable=SC2016 # variables of that shell
+	run -2 unshare --mount sh -c '
+		export XDG_CACHE_HOME=$PWD/build
+		mkdir build
+		mount -t tmpfs -o size=20m none build
+		make run_tests TESTS=fork_test'
+	[[ $output == *"too little disk: $PWD/build/io_uring-selftest/apt has 20 MB left, and needs 500"* ]]
+	# shellcheck disable=SC2016 # variables of that shell
+	run -2 unshare --mount sh -c '
+		mount -t tmpfs -o size=20m none build
+		cp -r Makefile tools build
+		make -C build run_tests TESTS=fork_test'
+	[[ $output == *"too little disk: $PWD/build/tools/testing/selftests has "*" MB left, and needs 200"* ]]
 }

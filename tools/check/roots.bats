@@ -9,8 +9,8 @@ run_tests_in()
 {
 	need_root
 	"$top/tools/archive/root" "$1" true || skip "no root of $1 can be made here"
-	cd "$BATS_TEST_TMPDIR"
-	git -C "$top" ls-files -z | tar -C "$top" -c --null -T - | tar -x
+	copy "$BATS_TEST_TMPDIR/copy"
+	cd "$BATS_TEST_TMPDIR/copy"
 	"$top/tools/archive/root" "$1" make run_tests KSRC="$("$top/tools/kselftest/fetch")" \
 		TESTS="idle_exit_test rearm_test multi_ring_test ring_lifetime_test sqpoll_test" \
 		USERCFLAGS="-Werror ${2-}"

@@ -59,7 +59,7 @@ all_series=$(sed -n 's/^\[\(.*\)\..*_test\]$/\1/p' "$BATS_TEST_DIRNAME/../upstre
 	(cd "$tree" && $run_tests) | grep '^ok 1 selftests: io_uring: idle_exit_test$'
 	selftests clean
 
-	git -C "$top" ls-files $S/io_uring | while read -r file; do
+	ours $S/io_uring | while read -r file; do
 		diff "$top/$file" "$tree/$file"
 	done
 	grep -x -B1 -A1 'TARGETS += io_uring' "$tree/$S/Makefile" | sort -c
