@@ -44,7 +44,7 @@ bats_require_minimum_version 1.5.0
 	done
 }
 
-@test "lint: processes are made and awaited by class Child, which sees to their end" {
+@test "lint: processes are made and awaited by class Process, which sees to their end" {
 	cd "$source"
 	# shellcheck disable=SC2046 # one word each
 	run ! grep -nE '(^|[^_[:alnum:]])(v?fork|popen|system|waitpid)\(([^0-9]|$)' \

@@ -21,7 +21,7 @@ constexpr __u64 cancellation = 100; /* that class Work does not use */
 constexpr unsigned nr = 4;
 
 /* Queues a cancellation with @flags, of what has the file @fd if so. */
-int cancel(Ring &ring, unsigned flags, int fd = -1)
+int cancel(Uring &ring, unsigned flags, int fd = -1)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
@@ -37,10 +37,10 @@ struct Outcome {
 	int told = -ETIME;
 };
 
-Outcome await_outcome(Ring &ring, unsigned want)
+Outcome await_outcome(Uring &ring, unsigned want)
 {
 	const Deadline deadline(limit::prompt);
-	Outcome outcome;
+	Outcome seen;
 	struct io_uring_cqe *cqe;
 	unsigned head;
 
@@ -48,29 +48,29 @@ Outcome await_outcome(Ring &ring, unsigned want)
 		deadline.back_off();
 	io_uring_for_each_cqe(ring.get(), head, cqe) {
 		if (cqe->user_data == cancellation)
-			outcome.told = cqe->res;
+			seen.told = cqe->res;
 		else
-			outcome.ended++;
+			seen.ended++;
 	}
-	return outcome;
+	return seen;
 }
 
 } // namespace
 
 #define ASSERT_ALL_ENDED_AND_TOLD(ring, want)					\
 do {										\
-	const Outcome outcome = await_outcome(ring, want);			\
+	const Outcome seen = await_outcome(ring, want);			\
 										\
-	ASSERT_EQ(want, outcome.ended)						\
+	ASSERT_EQ(want, seen.ended)						\
 	{									\
 		TH_LOG("of %u requests, the cancellation of all missed some", want); \
 		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
 		dump_threads();							\
 	}									\
-	ASSERT_EQ(static_cast<int>(want), outcome.told)				\
+	ASSERT_EQ(static_cast<int>(want), seen.told)				\
 	{									\
 		TH_LOG("all %u requests were cancelled, and it tells %d", want,	\
-		       outcome.told);						\
+		       seen.told);						\
 		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
 	}									\
 } while (0)
@@ -113,8 +113,8 @@ TEST_F(cancelled, all_end_and_are_counted)
 {
 	unsigned limits[2] = { variant->running, variant->running };
 	Work work(Class::bounded, nr);
-	Peer peer;
-	Ring ring;
+	PeerThread peer;
+	Uring ring;
 	int err = 0;
 
 	ASSERT_EQ(0, ring.open());
@@ -131,7 +131,7 @@ TEST_F(cancelled, all_end_and_are_counted)
 	}
 	ASSERT_EQ(0, err);
 
-	const Workers workers = Workers::await(variant->running);
+	const WorkerSet workers = WorkerSet::await(variant->running);
 
 	ASSERT_EQ(variant->running, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -151,8 +151,8 @@ TEST(queued_splices_by_descriptor)
 {
 	unsigned one_worker[2] = { 1, 1 };
 	Work first(Class::unbounded);
-	Pipe in, out;
-	Ring ring;
+	PipeEnds in, out;
+	Uring ring;
 
 	ASSERT_EQ(0, in.open());
 	ASSERT_EQ(0, out.open());
@@ -160,7 +160,7 @@ TEST(queued_splices_by_descriptor)
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	ASSERT_EQ(0, first.submit(ring));
 
-	const Workers worker = Workers::await(1);
+	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();
@@ -170,15 +170,15 @@ TEST(queued_splices_by_descriptor)
 	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
 	ASSERT_EQ(0, cancel(ring, IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL, out.wr.get()));
 
-	const Outcome outcome = await_outcome(ring, nr);
+	const Outcome seen = await_outcome(ring, nr);
 
-	ASSERT_EQ(nr, outcome.ended)
+	ASSERT_EQ(nr, seen.ended)
 	{
 		TH_LOG("a cancellation by descriptor missed splices that wait for a worker");
 		TH_LOG("see io_cancel_req_match() in io_uring/cancel.c");
 		dump_threads();
 	}
-	ASSERT_EQ(static_cast<int>(nr), outcome.told);
+	ASSERT_EQ(static_cast<int>(nr), seen.told);
 	ASSERT_EQ(0, first.release());
 }
 
@@ -199,12 +199,12 @@ TEST_F(sync_cancel, reaches_worker)
 {
 	struct io_uring_sync_cancel_reg reg = {};
 	Work work(Class::bounded);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open(variant->setup_flags));
 	ASSERT_EQ(0, work.submit(ring));
 
-	const Workers worker = Workers::await(1);
+	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();

@@ -19,7 +19,7 @@
 namespace {
 
 /* Queues a write, and names it, by a number that class Work does not use. */
-void queue_write(Ring &ring, const Fd &file, const void *byte, __u64 name)
+void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
@@ -28,7 +28,7 @@ void queue_write(Ring &ring, const Fd &file, const void *byte, __u64 name)
 }
 
 /* What a request for the cancellation of @name finds: 0, -EALREADY, -ENOENT, ... */
-int cancel(Ring &ring, __u64 name)
+int cancel(Uring &ring, __u64 name)
 {
 	constexpr __u64 cancellation = ~0ULL;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -49,7 +49,7 @@ int cancel(Ring &ring, __u64 name)
 }
 
 /* The result of @name if it is among the completions so far, else -EINPROGRESS. */
-int result(Ring &ring, __u64 name)
+int result(Uring &ring, __u64 name)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head;
@@ -62,7 +62,7 @@ int result(Ring &ring, __u64 name)
 }
 
 /* True once there are @nr completions that were not taken; false after limit::event. */
-bool await_completions(Ring &ring, unsigned nr)
+bool await_completions(Uring &ring, unsigned nr)
 {
 	const Deadline deadline(limit::event);
 
@@ -72,7 +72,7 @@ bool await_completions(Ring &ring, unsigned nr)
 }
 
 /* One worker of each class, blocked until it is released. */
-int occupy(Ring &ring, Work &work)
+int occupy(Uring &ring, Work &work)
 {
 	unsigned one_worker[2] = { 1, 1 };
 
@@ -93,7 +93,7 @@ TEST(write_not_started)
 	const Fd file = memory_file();
 	AbsentPage page;
 	Work work(Class::bounded);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(file);
 	if (page.open())
@@ -136,7 +136,7 @@ TEST(next_write_to_same_file)
 	std::array<Fd, 192> files;
 	/* Where even this many take long, fewer have to do. */
 	const Deadline since_start(limit::event);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	for (int batch = 0; batch < 3 && since_start.spent() < limit::event / 2; batch++) {
@@ -166,7 +166,7 @@ TEST(next_write_to_same_file)
 			ASSERT_EQ(0, ring.reap(1, 1))
 			{
 				TH_LOG("a write is lost after another to its file was cancelled");
-				TH_LOG("v7.1 cures this: see io_wq_remove_pending() in io_uring/io-wq.c");
+				TH_LOG("v7.1 cures this: see io_wq_remove_pending()");
 				dump_threads();
 			}
 		}
@@ -179,7 +179,7 @@ TEST(last_of_two_writes)
 	enum : __u64 { first = 100, last, next };
 	const Fd file = memory_file();
 	Work work(Class::bounded), between(Class::bounded);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, occupy(ring, work));

@@ -55,7 +55,7 @@ bool Cgroup::make(const std::string &controller, bool needs_controller)
 						std::string::npos)) {
 		return false;
 	}
-	if (janitor.start([dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
+	if (cleanup.start([dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
 		return false;
 	return mkdir(dir.c_str(), 0700) == 0;
 }

@@ -52,7 +52,7 @@ private:
 	const std::string dir = root + "/" + unique_name();
 	std::string prefix;
 	bool v1 = false;
-	Janitor janitor;
+	Janitor cleanup;
 };
 
 int first_cpu(const cpu_set_t &set);

@@ -80,20 +80,20 @@ void die_with_parent()
 	die_with(parent);
 }
 
-Child::Child(Child &&other) noexcept
+Process::Process(Process &&other) noexcept
 	: done(std::move(other.done)), told(std::move(other.told)),
 	  child(std::exchange(other.child, -1))
 {
 }
 
-Child::~Child()
+Process::~Process()
 {
 	if (child > 0 && signal(SIGKILL) == 0)
 		await_end();
 }
 
 /* What the child does, and its exit status.  In vfork(2) the objects are the parent's. */
-int Child::enter(const std::function<int(Child &)> &run) noexcept
+int Process::enter(const std::function<int(Process &)> &run) noexcept
 {
 	dup2(told.rd.get(), STDIN_FILENO);
 	dup2(done.wr.get(), STDOUT_FILENO);
@@ -104,14 +104,14 @@ int Child::enter(const std::function<int(Child &)> &run) noexcept
 	return run(*this);
 }
 
-int Child::open()
+int Process::open()
 {
 	const int err = done.open();
 
 	return err ? err : told.open();
 }
 
-int Child::start(const std::function<int(Child &)> &run)
+int Process::start(const std::function<int(Process &)> &run)
 {
 	if (const int err = open())
 		return err;
@@ -125,7 +125,7 @@ int Child::start(const std::function<int(Child &)> &run)
 	return 0;
 }
 
-int Child::run_in_vfork(const std::function<int(Child &)> &run)
+int Process::run_in_vfork(const std::function<int(Process &)> &run)
 {
 	const pid_t self = getpid(), vforked = vfork();
 
@@ -140,13 +140,13 @@ int Child::run_in_vfork(const std::function<int(Child &)> &run)
 	return waitpid(vforked, nullptr, 0) == vforked ? 0 : -errno;
 }
 
-void Child::step()
+void Process::step()
 {
 	if (!await_go())
 		_exit(1);
 }
 
-bool Child::await_go()
+bool Process::await_go()
 {
 	char byte = 0;
 
@@ -154,7 +154,7 @@ bool Child::await_go()
 	return write(STDOUT_FILENO, &byte, 1) == 1 && read(STDIN_FILENO, &byte, 1) == 1;
 }
 
-void Child::become_another()
+void Process::become_another()
 {
 	/* The signal is that of a thread, and this may be another one. */
 	die_with_parent();
@@ -162,35 +162,35 @@ void Child::become_another()
 	_exit(127);
 }
 
-bool Child::is_another(char **argv)
+bool Process::is_another(char **argv)
 {
 	return argv[0] && strcmp(argv[0], another) == 0;
 }
 
-int Child::run_another()
+int Process::run_another()
 {
-	Child().step();
+	Process().step();
 	return 0;
 }
 
-int Child::go()
+int Process::go()
 {
 	const char byte = 0;
 
 	return write(told.wr.get(), &byte, 1) == 1 ? 0 : -errno;
 }
 
-bool Child::await_step()
+bool Process::await_step()
 {
 	return await_byte(done.rd.get());
 }
 
-int Child::signal(int sig) const
+int Process::signal(int sig) const
 {
 	return kill(child, sig) ? -errno : 0;
 }
 
-int Child::await_end(int options, milliseconds limit)
+int Process::await_end(int options, milliseconds limit)
 {
 	const Deadline deadline(limit);
 	int status;
@@ -207,14 +207,14 @@ int Child::await_end(int options, milliseconds limit)
 	}
 }
 
-int Child::await_result(milliseconds limit)
+int Process::await_result(milliseconds limit)
 {
 	const int status = await_end(0, limit);
 
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-std::string Child::output()
+std::string Process::output()
 {
 	const Deadline deadline(limit::event);
 	struct pollfd p = { .fd = done.rd.get(), .events = POLLIN, .revents = 0 };
@@ -235,9 +235,9 @@ std::string Child::output()
 
 int in_child(const std::function<int()> &run)
 {
-	Child child;
+	Process child;
 
-	if (const int err = child.start([&](Child &) { return run(); }))
+	if (const int err = child.start([&](Process &) { return run(); }))
 		return err;
 	return child.await_result();
 }

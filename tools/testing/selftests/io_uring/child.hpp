@@ -29,21 +29,21 @@ void die_with_parent();
  * harness may lose that: it tells by its exit status.  In there, the standard streams
  * belong to this class, so that the output of the test ends with the test.
  */
-class Child {
+class Process {
 public:
-	Child() = default;
-	Child(Child &&other) noexcept;
-	~Child();
+	Process() = default;
+	Process(Process &&other) noexcept;
+	~Process();
 
 	/* Opens the pipes.  0, or -errno. */
 	int open();
 	/* Opens the pipes, and forks.  The child ends with what @run returns.  0, or -errno. */
-	int start(const std::function<int(Child &)> &run);
+	int start(const std::function<int(Process &)> &run);
 	/*
 	 * By vfork(2), after open(), for another thread or process to guide it: shares the
 	 * memory, and the caller waits for its end.  0, or -errno.
 	 */
-	int run_in_vfork(const std::function<int(Child &)> &run);
+	int run_in_vfork(const std::function<int(Process &)> &run);
 	/* Lets it outlive this object. */
 	void release() { child = -1; }
 	/* Takes another child, as what CRIU restored. */
@@ -82,9 +82,9 @@ public:
 	std::string output();
 
 private:
-	int enter(const std::function<int(Child &)> &run) noexcept;
+	int enter(const std::function<int(Process &)> &run) noexcept;
 
-	Pipe done, told;
+	PipeEnds done, told;
 	pid_t child = -1;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Workers run on no CPU that their task may not run on.  cpuset(7) has a cpuset's CPUs as
+ * WorkerSet run on no CPU that their task may not run on.  cpuset(7) has a cpuset's CPUs as
  * those "on which processes in that cpuset are allowed to execute", Documentation/
  * admin-guide/cgroup-v2.rst as those "to be used by tasks within this cgroup", and to
  * io_uring_register(2) workers "inherit the CPU mask" of their parent.  For containers
@@ -44,7 +44,7 @@ std::string list(const cpu_set_t &set)
 }
 
 /* The first of these workers that may run where its task may not, or -1. */
-pid_t astray(const Workers &workers)
+pid_t astray(const WorkerSet &workers)
 {
 	for (const pid_t tid : workers.tids())
 		if (!subset(allowed(tid), allowed(0)))
@@ -77,28 +77,28 @@ enum class Change { move, rewrite, move_with_affinity, move_then_affinity_undone
 
 FIXTURE_VARIANT(cpuset)
 {
-	Change change;
+	Change how;
 	/* Its workers are those that come beside others; else, after all have left. */
 	bool surplus;
 };
 
-FIXTURE_VARIANT_ADD(cpuset, moved_then_idle) { .change = Change::move, .surplus = false };
-FIXTURE_VARIANT_ADD(cpuset, moved_then_busy) { .change = Change::move, .surplus = true };
+FIXTURE_VARIANT_ADD(cpuset, moved_then_idle) { .how = Change::move, .surplus = false };
+FIXTURE_VARIANT_ADD(cpuset, moved_then_busy) { .how = Change::move, .surplus = true };
 FIXTURE_VARIANT_ADD(cpuset, rewritten_then_idle)
 {
-	.change = Change::rewrite, .surplus = false
+	.how = Change::rewrite, .surplus = false
 };
 FIXTURE_VARIANT_ADD(cpuset, rewritten_then_busy)
 {
-	.change = Change::rewrite, .surplus = true
+	.how = Change::rewrite, .surplus = true
 };
 FIXTURE_VARIANT_ADD(cpuset, moved_off_its_affinity)
 {
-	.change = Change::move_with_affinity, .surplus = true
+	.how = Change::move_with_affinity, .surplus = true
 };
 FIXTURE_VARIANT_ADD(cpuset, moved_and_affinity_undone)
 {
-	.change = Change::move_then_affinity_undone, .surplus = true
+	.how = Change::move_then_affinity_undone, .surplus = true
 };
 
 FIXTURE_SETUP(cpuset)
@@ -122,31 +122,31 @@ FIXTURE_TEARDOWN(cpuset)
 TEST_F(cpuset, binds_workers_to_come)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
-	const Change change = variant->change;
+	const Change how = variant->how;
 	Work work(Class::bounded, 3);
-	Ring ring;
+	Uring ring;
 
-	if (change == Change::rewrite) {
+	if (how == Change::rewrite) {
 		ASSERT_TRUE(self->cgroup->enter()) TH_LOG("cgroup.procs: %s", strerror(errno));
 	}
 	ASSERT_EQ(0, ring.open());
-	if (change == Change::move_with_affinity || change == Change::move_then_affinity_undone) {
+	if (how == Change::move_with_affinity || how == Change::move_then_affinity_undone) {
 		ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	}
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers before = Workers::now();
+	const WorkerSet before = WorkerSet::now();
 
 	ASSERT_EQ(1U, before.count()) dump_threads();
 	ASSERT_TRUE(self->cgroup->allow(list(second)))
 		TH_LOG("cpuset.cpus: %s", strerror(errno));
-	if (change != Change::rewrite) {
+	if (how != Change::rewrite) {
 		ASSERT_TRUE(self->cgroup->enter()) TH_LOG("cgroup.procs: %s", strerror(errno));
 	}
 	const cpu_set_t ours = allowed(0);
 
 	ASSERT_TRUE(CPU_EQUAL(&ours, &second)) TH_LOG("on CPUs %s", list(ours).c_str());
-	if (change == Change::move_then_affinity_undone) {
+	if (how == Change::move_then_affinity_undone) {
 		ASSERT_EQ(0, io_uring_unregister_iowq_aff(ring.get()));
 	}
 	ASSERT_CONFINED(before);
@@ -160,7 +160,7 @@ TEST_F(cpuset, binds_workers_to_come)
 	}
 	ASSERT_EQ(0, work.submit(ring));
 
-	const Workers workers = Workers::await(3);
+	const WorkerSet workers = WorkerSet::await(3);
 
 	ASSERT_LE(3U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -176,9 +176,9 @@ TEST(cpu_comes_back)
 	const std::string online =
 		"/sys/devices/system/cpu/cpu" + std::to_string(other) + "/online";
 	Work work(Class::bounded, 3);
-	Janitor janitor;
+	Janitor cleanup;
 	Cgroup cpuset;
-	Ring ring;
+	Uring ring;
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
@@ -191,13 +191,13 @@ TEST(cpu_comes_back)
 		TH_LOG("cpuset: %s", strerror(errno));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	ASSERT_EQ(0, janitor.start([=] { return put(online, "1"); }));
+	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1"); }));
 	if (!put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
 	ASSERT_TRUE(put(online, "1")) TH_LOG("%s: %s", online.c_str(), strerror(errno));
 	ASSERT_EQ(0, work.submit(ring));
 
-	const Workers workers = Workers::await(3);
+	const WorkerSet workers = WorkerSet::await(3);
 
 	ASSERT_LE(3U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();

@@ -37,7 +37,7 @@ Fd private_file()
 }
 
 /* 0 if a worker may open @file; or -errno. */
-int open_by_worker(Ring &ring, const Fd &file)
+int open_by_worker(Uring &ring, const Fd &file)
 {
 	const std::string path = "/proc/self/fd/" + std::to_string(file.get());
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -68,7 +68,7 @@ int uid_of_thread(pid_t tid)
 TEST(user_changes)
 {
 	const Fd roots = private_file();
-	Ring ring;
+	Uring ring;
 
 	/* Whatever it is in part. */
 	if (geteuid() || setresuid(0, 0, 0))
@@ -76,7 +76,7 @@ TEST(user_changes)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -100,7 +100,7 @@ TEST(user_changes)
 	ASSERT_EQ(0, err);
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers next = Workers::now();
+	const WorkerSet next = WorkerSet::now();
 
 	ASSERT_EQ(1U, next.count()) dump_threads();
 	EXPECT_EQ(static_cast<int>(nobody), uid_of_thread(next.tid()));

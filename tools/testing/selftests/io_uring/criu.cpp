@@ -21,7 +21,7 @@
 
 const char *enter_own_namespaces(char **argv)
 {
-	Pipe life;
+	PipeEnds life;
 	int status;
 
 	if (getpid() == 1)
@@ -75,10 +75,10 @@ static int run_criu(const std::vector<std::string> &args)
 	const char *named = getenv("CRIU");
 	std::istringstream words(named && *named ? named : "criu");
 	std::vector<std::string> command(std::istream_iterator<std::string>(words), {});
-	Child criu;
+	Process criu;
 
 	command.insert(command.end(), args.begin(), args.end());
-	if (const int err = criu.start([&](Child &) { return execute(command); }))
+	if (const int err = criu.start([&](Process &) { return execute(command); }))
 		return err;
 	const int status = criu.await_end(0, limit::criu);
 

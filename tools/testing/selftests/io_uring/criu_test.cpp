@@ -19,13 +19,13 @@
 static int use_ring(unsigned flags = 0)
 {
 	struct io_uring_params p = {};
-	Ring ring;
+	Uring ring;
 
 	p.flags = flags;
 	p.sq_thread_idle = 1;
 	if (ring.open(p) || serve(ring, Class::unbounded))
 		return 1;
-	const Workers workers = Workers::now(), thread = Workers::sqpoll();
+	const WorkerSet workers = WorkerSet::now(), thread = WorkerSet::sqpoll();
 	const RingEnd end = ring.end();
 
 	ring.close();
@@ -70,9 +70,9 @@ static void await_sigusr1()
 }
 
 /* One that knows no ring, to see what CRIU can do here.  0, or -errno. */
-static int start_plain(Child &victim)
+static int start_plain(Process &victim)
 {
-	return victim.start([](Child &) {
+	return victim.start([](Process &) {
 		become_victim();
 		let_go();
 		await_sigusr1();
@@ -82,17 +82,17 @@ static int start_plain(Child &victim)
 
 static bool criu_works()
 {
-	Checkpoint checkpoint;
-	Child victim;
+	Checkpoint saved;
+	Process victim;
 
-	if (checkpoint.open() || start_plain(victim))
+	if (saved.open() || start_plain(victim))
 		return false;
 	/* It does no step, but goes on. */
 	const pid_t pid = victim.pid();
 
-	if (!victim.output().empty() || checkpoint.dump(pid) ||
-	    victim.await_end() != SIGKILL || checkpoint.restore()) {
-		checkpoint.explain();
+	if (!victim.output().empty() || saved.dump(pid) ||
+	    victim.await_end() != SIGKILL || saved.restore()) {
+		saved.explain();
 		return false;
 	}
 	victim.adopt(pid);
@@ -101,11 +101,11 @@ static bool criu_works()
 
 static bool criu_pre_dumps()
 {
-	Checkpoint checkpoint;
-	Child victim;
+	Checkpoint saved;
+	Process victim;
 
-	return checkpoint.open() == 0 && start_plain(victim) == 0 && victim.output().empty() &&
-	       checkpoint.pre_dump(victim.pid()) == 0;
+	return saved.open() == 0 && start_plain(victim) == 0 && victim.output().empty() &&
+	       saved.pre_dump(victim.pid()) == 0;
 }
 
 const char *program_cannot_test(char **argv)
@@ -149,10 +149,10 @@ FIXTURE_VARIANT_ADD(closed_ring, pre_dump) { .pre_dump = true };
 /* The harness' own limit, 30 s, is that of one run of CRIU. */
 TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 {
-	Checkpoint checkpoint[2];
-	Checkpoint *last = checkpoint;
-	Child victim;
-	Ring ring;
+	Checkpoint saved[2];
+	Checkpoint *last = saved;
+	Process victim;
+	Uring ring;
 
 	/* Does this kernel let workers leave at all? */
 	ASSERT_RELIEVED(2, 1, thread_count);
@@ -162,7 +162,7 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, victim.start([&](Child &self) {
+	ASSERT_EQ(0, victim.start([&](Process &self) {
 		become_victim(variant->threads);
 		if (serve(ring, Class::unbounded))
 			return 3;
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 	ASSERT_TRUE(victim.await_step());
 
 	const pid_t pid = victim.pid();
-	const Workers worker = Workers::now(pid);
+	const WorkerSet worker = WorkerSet::now(pid);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
 	ASSERT_EQ(0, victim.go());
@@ -206,7 +206,7 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 	for (unsigned i = 1; i <= variant->dumps; i++) {
 		const bool leave_running = i < variant->dumps || variant->leave_running;
 
-		last = &checkpoint[i - 1];
+		last = &saved[i - 1];
 		ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid))
 			dump_threads(pid);
 		ASSERT_EQ(0, last->open());
@@ -233,10 +233,10 @@ FIXTURE_TEARDOWN(process) {}
 /* The thread's pool ends with the thread, on any kernel. */
 TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
 {
-	Checkpoint checkpoint;
-	Child victim;
+	Checkpoint saved;
+	Process victim;
 
-	ASSERT_EQ(0, victim.start([&](Child &self) {
+	ASSERT_EQ(0, victim.start([&](Process &self) {
 		become_victim();
 		if (const int failed = use_ring(IORING_SETUP_SQPOLL))
 			return failed;
@@ -251,14 +251,14 @@ TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
 	const pid_t pid = victim.pid();
 
 	ASSERT_EQ(1, thread_count(pid)) dump_threads(pid);
-	ASSERT_EQ(0, checkpoint.open());
-	ASSERT_EQ(0, checkpoint.dump(pid))
+	ASSERT_EQ(0, saved.open());
+	ASSERT_EQ(0, saved.dump(pid))
 	{
-		checkpoint.explain();
+		saved.explain();
 		dump_threads(pid);
 	}
 	ASSERT_EQ(SIGKILL, victim.await_end());
-	ASSERT_EQ(0, checkpoint.restore()) checkpoint.explain();
+	ASSERT_EQ(0, saved.restore()) saved.explain();
 	victim.adopt(pid);
 	ASSERT_EQ(0, victim.signal(SIGUSR1));
 	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
@@ -267,11 +267,11 @@ TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
 /* CRIU refuses it, and at once: it cannot hang, and harms nobody. */
 TEST_F_TIMEOUT(process, open_ring_is_refused, 170)
 {
-	Checkpoint checkpoint;
-	Child victim;
+	Checkpoint saved;
+	Process victim;
 
-	ASSERT_EQ(0, victim.start([&](Child &) {
-		Ring ring;
+	ASSERT_EQ(0, victim.start([&](Process &) {
+		Uring ring;
 
 		become_victim();
 		let_go();
@@ -283,12 +283,12 @@ TEST_F_TIMEOUT(process, open_ring_is_refused, 170)
 	ASSERT_TRUE(victim.output().empty());
 
 	const pid_t pid = victim.pid();
-	const Workers worker = Workers::await(1, pid);
+	const WorkerSet worker = WorkerSet::await(1, pid);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
 	ASSERT_TRUE(worker.await_asleep()) dump_threads(pid);
-	ASSERT_EQ(0, checkpoint.open());
-	const int status = checkpoint.dump(pid);
+	ASSERT_EQ(0, saved.open());
+	const int status = saved.dump(pid);
 
 	ASSERT_LT(0, status) TH_LOG("criu dump: %s", status ? strerror(-status) : "done");
 	ASSERT_EQ(1U, worker.alive()) dump_threads(pid);

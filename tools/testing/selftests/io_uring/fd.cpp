@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-int Pipe::open()
+int PipeEnds::open()
 {
 	int fds[2];
 

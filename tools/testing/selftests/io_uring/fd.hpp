@@ -33,7 +33,7 @@ private:
 };
 
 /* Both ends of a pipe(7). */
-struct Pipe {
+struct PipeEnds {
 	Fd rd, wr;
 
 	/* 0, or -errno. */

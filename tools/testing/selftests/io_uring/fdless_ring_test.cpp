@@ -102,7 +102,7 @@ int FdlessRing::serve()
 
 RingEnd FdlessRing::end()
 {
-	Pipe pipe;
+	PipeEnds pipe;
 
 	if (pipe.open() == 0) {
 		const int wr = pipe.wr.get();
@@ -150,7 +150,7 @@ TEST_F(fdless, unregistered)
 	ASSERT_EQ(0, err) TH_LOG("io_uring_setup: %s", strerror(-err));
 	ASSERT_EQ(0, ring.serve()) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -169,7 +169,7 @@ TEST_F(fdless, thread_ends)
 {
 	FdlessRing &ring = *self->ring;
 	int err = -1;
-	auto peer = std::make_unique<Peer>();
+	auto peer = std::make_unique<PeerThread>();
 
 	ASSERT_TRUE(peer->run([&] {
 		err = ring.open();
@@ -180,7 +180,7 @@ TEST_F(fdless, thread_ends)
 		SKIP(return, "%s", skip::no_setup_flag);
 	ASSERT_EQ(0, err) TH_LOG("ring: %s", strerror(-err));
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	RingEnd end{ Fd() };
 
 	ASSERT_TRUE(peer->run([&] { end = ring.end(); }));

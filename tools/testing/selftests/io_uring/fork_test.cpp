@@ -17,38 +17,38 @@ FIXTURE_TEARDOWN(shared) {}
 FIXTURE_VARIANT(shared)
 {
 	/* How the child lets go of the ring. */
-	void (*let_go)(Ring &ring);
+	void (*let_go)(Uring &ring);
 	bool goes_on = false;
 };
 
 FIXTURE_VARIANT_ADD(shared, child_closes)
 {
-	.let_go = [](Ring &ring) { ring.close(); },
+	.let_go = [](Uring &ring) { ring.close(); },
 	.goes_on = true
 };
-FIXTURE_VARIANT_ADD(shared, child_exits) { .let_go = [](Ring &) { _exit(0); } };
-FIXTURE_VARIANT_ADD(shared, child_is_killed) { .let_go = [](Ring &) { raise(SIGKILL); } };
+FIXTURE_VARIANT_ADD(shared, child_exits) { .let_go = [](Uring &) { _exit(0); } };
+FIXTURE_VARIANT_ADD(shared, child_is_killed) { .let_go = [](Uring &) { raise(SIGKILL); } };
 FIXTURE_VARIANT_ADD(shared, child_execs)
 {
-	.let_go = [](Ring &) { Child::become_another(); },
+	.let_go = [](Uring &) { Process::become_another(); },
 	.goes_on = true
 };
 
 /* The parent closes first; what the child does then is the end for both. */
 TEST_F(shared, ring_ends_both_pools)
 {
-	Ring ring;
-	Child child;
+	Uring ring;
+	Process child;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers ours = Workers::now();
+	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count()) dump_threads();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		self.step();
 		if (serve(ring, Class::bounded))
 			return 1;
@@ -62,7 +62,7 @@ TEST_F(shared, ring_ends_both_pools)
 	ASSERT_EQ(0, child.go());
 	ASSERT_TRUE(child.await_step());
 
-	const Workers theirs = Workers::now(child.pid());
+	const WorkerSet theirs = WorkerSet::now(child.pid());
 
 	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
 	ring.catch_up();
@@ -83,16 +83,16 @@ TEST_F(shared, ring_ends_both_pools)
 /* The parent does not notice. */
 TEST(child_ends_its_own_pool)
 {
-	Child child;
-	Ring ring;
+	Process child;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers ours = Workers::now();
+	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count()) dump_threads();
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		if (serve(ring, Class::bounded))
 			return 1;
 		self.step();
@@ -100,7 +100,7 @@ TEST(child_ends_its_own_pool)
 	}));
 	ASSERT_TRUE(child.await_step());
 
-	const Workers theirs = Workers::now(child.pid());
+	const WorkerSet theirs = WorkerSet::now(child.pid());
 
 	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
 	ASSERT_EQ(0, child.go());

@@ -302,8 +302,8 @@ static inline void ksft_open_streams(void)
 
 int main(int argc, char **argv)
 {
-	if (Child::is_another(argv))
-		return Child::run_another();
+	if (Process::is_another(argv))
+		return Process::run_another();
 	ksft_open_streams();
 	look_after_children();
 

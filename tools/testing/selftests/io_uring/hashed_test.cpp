@@ -25,26 +25,26 @@ namespace {
 enum Name : __u64 { first = 100, second, linked, other };
 
 /* A request for a worker, and its name.  Without IOSQE_ASYNC, so that it is hashed. */
-void queue_write(Ring &ring, const Fd &file, const void *byte, Name name, unsigned flags = 0)
+void queue_write(Uring &ring, const Fd &file, const void *byte, Name called, unsigned flags = 0)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 	io_uring_prep_write(sqe, file.get(), byte, 1, 0);
 	sqe->flags |= flags;
-	sqe->user_data = name;
+	sqe->user_data = called;
 }
 
-void queue_nop(Ring &ring, Name name)
+void queue_nop(Uring &ring, Name called)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 	io_uring_prep_nop(sqe);
 	sqe->flags |= IOSQE_ASYNC;
-	sqe->user_data = name;
+	sqe->user_data = called;
 }
 
 /* Awaits @nr completions.  Their names in the order they came; 0 for what failed. */
-std::vector<__u64> reap(Ring &ring, unsigned nr)
+std::vector<__u64> reap(Uring &ring, unsigned nr)
 {
 	const Deadline deadline(limit::event);
 	std::vector<__u64> names;
@@ -85,7 +85,7 @@ do {										\
  * Another, done with what it was blocked in, has found but the second one, and sleeps.
  * To be called with a ring of its own.  0, or -errno.
  */
-static int stall(Ring &ring, const Fd &file, AbsentPage &page)
+static int stall(Uring &ring, const Fd &file, AbsentPage &page)
 {
 	unsigned two_workers[2] = { 2, 1 };
 	Work work(Class::bounded);
@@ -97,7 +97,7 @@ static int stall(Ring &ring, const Fd &file, AbsentPage &page)
 	if (const int err = work.submit(ring))
 		return err;
 
-	const Workers waiting = Workers::await(1);
+	const WorkerSet waiting = WorkerSet::await(1);
 
 	if (!waiting.await_asleep())
 		return -ETIME;
@@ -118,7 +118,7 @@ TEST(second_write_waits_for_first)
 {
 	const Fd file = memory_file();
 	AbsentPage page;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(file);
 	if (page.open())
@@ -139,8 +139,8 @@ TEST(other_pool_waits_for_first)
 {
 	const Fd file = memory_file();
 	AbsentPage page;
-	Peer peer;
-	Ring ring;
+	PeerThread peer;
+	Uring ring;
 	int submitted = 0;
 
 	ASSERT_TRUE(file);
@@ -151,7 +151,7 @@ TEST(other_pool_waits_for_first)
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_TRUE(page.await_reader()) dump_threads();
 
-	const Workers mine = Workers::now();
+	const WorkerSet mine = WorkerSet::now();
 
 	ASSERT_EQ(1U, mine.count()) dump_threads();
 	ASSERT_TRUE(peer.run([&] {
@@ -160,7 +160,7 @@ TEST(other_pool_waits_for_first)
 	}));
 	ASSERT_EQ(1, submitted);
 
-	const Workers theirs = Workers::await(2).without(mine);
+	const WorkerSet theirs = WorkerSet::await(2).without(mine);
 
 	ASSERT_EQ(1U, theirs.count()) dump_threads();
 	ASSERT_TRUE(theirs.await_asleep()) dump_threads();
@@ -168,11 +168,11 @@ TEST(other_pool_waits_for_first)
 		TH_LOG("the second write did not wait for the first");
 	ASSERT_EQ(0, page.release());
 
-	const Fate fate = await_done(ring, 2);
+	const Completion seen = await_done(ring, 2);
 
-	ASSERT_EQ(Fate::done, fate)
+	ASSERT_EQ(Completion::done, seen)
 	{
-		TH_LOG("%s", describe(fate));
+		TH_LOG("%s", describe(seen));
 		dump_threads();
 	}
 }
@@ -183,7 +183,7 @@ TEST(others_do_not_wait)
 	/* At least one is in another bucket, but for one run in 64 to the power of 8. */
 	std::array<Fd, 8> files;
 	AbsentPage page;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(file);
 	if (page.open())
@@ -218,7 +218,7 @@ TEST(links_between_writes)
 	unsigned one_worker[2] = { 1, 1 };
 	const Fd file = memory_file();
 	Work work(Class::bounded);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(file);
 	ASSERT_EQ(0, ring.open());

@@ -16,16 +16,16 @@
 #include "promise.hpp"
 
 /*
- * Three views that do not depend on each other.  Workers that came after the
- * snapshot (see Workers::await()) have to leave as well.
+ * Three views that do not depend on each other.  WorkerSet that came after the
+ * snapshot (see WorkerSet::await()) have to leave as well.
  */
 #define ASSERT_SINGLE_THREADED(end)						\
 do {										\
-	if (const Workers late = Workers::now(); late.count())			\
+	if (const WorkerSet late = WorkerSet::now(); late.count())			\
 		ASSERT_WORKERS_EXIT(late, end);					\
-	ASSERT_EQ(0U, Workers::now().count()) dump_threads();			\
+	ASSERT_EQ(0U, WorkerSet::now().count()) dump_threads();			\
 	ASSERT_EQ(1, thread_count()) dump_threads();				\
-	/* Changes nothing; EINVAL with another thread (check_unshare_flags()), or seccomp's error */ \
+	/* Changes nothing.  EINVAL with another thread, as check_unshare_flags() has it. */ \
 	ASSERT_NE(EINVAL, unshare(CLONE_THREAD) ? errno : 0);			\
 } while (0)
 
@@ -54,7 +54,7 @@ TEST_F(work, last_ring_closed)
 	Work hashed(Class::hashed, variant->hashed);
 	/* With one CPU there would be 4 bounded ones (io_init_wq_offload()). */
 	unsigned limits[2] = { 8, 8 };
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
@@ -66,7 +66,7 @@ TEST_F(work, last_ring_closed)
 
 	/* All wait at once, each in a worker; one does for the hashed. */
 	const unsigned at_least = variant->bounded + variant->unbounded + !!variant->hashed;
-	const Workers workers = Workers::await(at_least);
+	const WorkerSet workers = WorkerSet::await(at_least);
 
 	/* Others may have taken what there was room for, as with a small kernel.pid_max. */
 	if (workers.count() < at_least)
@@ -106,7 +106,7 @@ FIXTURE_VARIANT_ADD(setup, no_sqarray) { .flags = IORING_SETUP_NO_SQARRAY };
 
 TEST_F(setup, last_ring_closed)
 {
-	Ring ring;
+	Uring ring;
 	const int err = ring.open(variant->flags);
 
 	if (err == -EINVAL)
@@ -120,7 +120,7 @@ TEST_F(setup, last_ring_closed)
 
 	ASSERT_EQ(0, serve(ring, Class::bounded));
 
-	const Workers workers = Workers::now();
+	const WorkerSet workers = WorkerSet::now();
 
 	ASSERT_EQ(1U, workers.count()) dump_threads();
 	ring.close();
@@ -132,13 +132,13 @@ TEST(completions_unreaped)
 {
 	Work work(Class::bounded, 4);
 	struct io_uring_cqe *cqe;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, work.submit(ring));
-	const Workers workers = Workers::await(4);
+	const WorkerSet workers = WorkerSet::await(4);
 
 	ASSERT_LE(4U, workers.count()) dump_threads();
 	ASSERT_EQ(0, work.release());
@@ -164,13 +164,13 @@ FIXTURE_VARIANT_ADD(in_flight, unbounded) { .kind = Class::unbounded };
 TEST_F(in_flight, last_ring_closed)
 {
 	Work work(variant->kind, 4);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, work.submit(ring));
-	const Workers workers = Workers::await(4);
+	const WorkerSet workers = WorkerSet::await(4);
 
 	ASSERT_LE(4U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -184,8 +184,8 @@ TEST(poll_armed)
 {
 	struct io_uring_sqe *sqe;
 	char byte;
-	Pipe pipe;
-	Ring ring;
+	PipeEnds pipe;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
@@ -196,7 +196,7 @@ TEST(poll_armed)
 	sqe->flags |= IOSQE_ASYNC;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 
-	const Workers workers = Workers::await(1);
+	const WorkerSet workers = WorkerSet::await(1);
 
 	ASSERT_LE(1U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -256,12 +256,12 @@ FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
  */
 TEST_F(asleep, last_ring_closed)
 {
-	Child owner;
-	Ring ring;
+	Process owner;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	RingEnd end = ring.end();
-	ASSERT_EQ(0, owner.start([&](Child &self) {
+	ASSERT_EQ(0, owner.start([&](Process &self) {
 		if (serve(ring, Class::bounded))
 			return 1;
 		self.step();
@@ -273,12 +273,12 @@ TEST_F(asleep, last_ring_closed)
 	ring.close();
 	ASSERT_TRUE(owner.await_step());
 
-	const Workers workers = Workers::now(owner.pid());
+	const WorkerSet workers = WorkerSet::now(owner.pid());
 
 	ASSERT_EQ(1U, workers.count()) dump_threads(owner.pid());
 	ASSERT_EQ(0, owner.go());
 	ASSERT_WORKERS_EXIT(workers, end);
-	ASSERT_EQ(0U, Workers::now(owner.pid()).count()) dump_threads(owner.pid());
+	ASSERT_EQ(0U, WorkerSet::now(owner.pid()).count()) dump_threads(owner.pid());
 	ASSERT_EQ(1, thread_count(owner.pid())) dump_threads(owner.pid());
 }
 

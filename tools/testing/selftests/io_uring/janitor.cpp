@@ -20,7 +20,7 @@ std::string unique_name()
 
 int Janitor::start(const std::function<bool()> &clean)
 {
-	const int err = process.start([&](Child &self) {
+	const int err = cleaner.start([&](Process &self) {
 		prctl(PR_SET_PDEATHSIG, 0);
 		setsid();
 		for (int sig = 1; sig < NSIG; sig++)
@@ -36,8 +36,8 @@ int Janitor::start(const std::function<bool()> &clean)
 	});
 
 	/* From here on it can do without this process. */
-	const bool ready = !err && process.await_step();
+	const bool ready = !err && cleaner.await_step();
 
-	process.release();
+	cleaner.release();
 	return err ? err : ready ? 0 : -ETIME;
 }

@@ -19,7 +19,7 @@ public:
 	int start(const std::function<bool()> &clean);
 
 private:
-	Child process;
+	Process cleaner;
 };
 
 /* For a file or a group: none that exists has this name, or will. */

@@ -12,13 +12,13 @@ TEST(one_worker_of_each_class_stays)
 	/* A jiffy or two early, as the kernel rounds. */
 	constexpr milliseconds idle_timeout{4'950};
 	Work bounded(Class::bounded, 4), unbounded(Class::unbounded, 4);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, bounded.submit(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
 
-	const Workers busy = Workers::await(8);
+	const WorkerSet busy = WorkerSet::await(8);
 	const Deadline idle(limit::event + limit::event);
 
 	ASSERT_LE(8U, busy.count()) dump_threads();
@@ -27,7 +27,7 @@ TEST(one_worker_of_each_class_stays)
 	ASSERT_EQ(0, ring.reap(8)) dump_threads();
 	ASSERT_TRUE(busy.await_asleep()) dump_threads();
 
-	const Workers all = Workers::now();
+	const WorkerSet all = WorkerSet::now();
 
 	ASSERT_GT(all.count(), all.await_count(all.count() - 1, idle)) dump_threads();
 	EXPECT_TRUE(idle.spent() >= idle_timeout)
@@ -42,7 +42,7 @@ TEST(one_worker_of_each_class_stays)
 	EXPECT_EQ(2U, all.await_count(1, Deadline(limit::grace))) dump_threads();
 
 	/* They are of both classes, as none is missing. */
-	const Workers stayed = Workers::now();
+	const WorkerSet stayed = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, stayed.serve(ring, Class::bounded, 1)) dump_threads();

@@ -27,7 +27,7 @@ do {										\
 	Work many(Class::bounded, 3 * (nr)), late(Class::bounded);		\
 										\
 	ASSERT_EQ(0, submit(many));						\
-	const Workers seen = Workers::await(nr);				\
+	const WorkerSet seen = WorkerSet::await(nr);				\
 										\
 	ASSERT_EQ(nr, seen.count())						\
 	{									\
@@ -36,7 +36,7 @@ do {										\
 	}									\
 	ASSERT_TRUE(seen.await_asleep()) dump_threads();			\
 	ASSERT_EQ(0, submit(late));						\
-	ASSERT_EQ(nr, Workers::now().count())					\
+	ASSERT_EQ(nr, WorkerSet::now().count())					\
 	{									\
 		TH_LOG("the limit is %u workers: see %s", nr, keeper);		\
 		dump_threads();							\
@@ -48,7 +48,7 @@ do {										\
 
 constexpr unsigned limit_of_two = 2;
 
-static int set_limits(Ring &ring)
+static int set_limits(Uring &ring)
 {
 	unsigned limits[2] = { limit_of_two, limit_of_two };
 
@@ -60,7 +60,7 @@ TEST(set_while_threads_come)
 	std::atomic<bool> stop = false;
 	std::atomic<int> failed = 0;
 	std::array<std::thread, 2> setters;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, set_limits(ring));
@@ -72,7 +72,7 @@ TEST(set_while_threads_come)
 			}
 		});
 	for (int i = 0; i < 20; i++) {
-		auto peer = std::make_unique<Peer>();
+		auto peer = std::make_unique<PeerThread>();
 		const auto submit = [&](Work &work) {
 			int err = -ETIME;
 
@@ -82,7 +82,7 @@ TEST(set_while_threads_come)
 
 		ASSERT_LIMITED(limit_of_two, ring, submit, "__io_uring_add_tctx_node()");
 
-		const Workers workers = Workers::now();
+		const WorkerSet workers = WorkerSet::now();
 
 		/* Its end waits for them, so don't wait for it to look at that. */
 		std::thread end_peer([&] { peer.reset(); });
@@ -107,9 +107,9 @@ TEST(creation_pending_as_worker_leaves)
 	constexpr milliseconds idle_timeout{5'600};
 	Work first(Class::bounded), second(Class::bounded);
 	Work next(Class::bounded), last(Class::bounded);
-	Child vforked;
-	auto peer = std::make_unique<Peer>();
-	Ring ring;
+	Process vforked;
+	auto peer = std::make_unique<PeerThread>();
+	Uring ring;
 	int err = -1;
 	const auto submit = [&](Work &work) {
 		int err = -ETIME;
@@ -125,14 +125,14 @@ TEST(creation_pending_as_worker_leaves)
 		ASSERT_EQ(0, submit(*work));
 	}
 
-	const Workers both = Workers::await(limit_of_two);
+	const WorkerSet both = WorkerSet::await(limit_of_two);
 
 	ASSERT_EQ(limit_of_two, both.count()) dump_threads();
 	ASSERT_TRUE(both.await_asleep()) dump_threads();
 
 	std::thread owner_waits([&] {
 		peer->run([&] {
-			err = vforked.run_in_vfork([](Child &self) { return self.step(), 0; });
+			err = vforked.run_in_vfork([](Process &self) { return self.step(), 0; });
 		});
 	});
 	ASSERT_TRUE(vforked.await_step());
@@ -163,7 +163,7 @@ TEST(no_higher_than_rlimit_nproc)
 {
 	unsigned limits[2] = { 1000, 1000 }, seen[2] = {};
 	struct rlimit nproc;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
 	nproc.rlim_cur = std::min<rlim_t>(100, nproc.rlim_max);
@@ -189,7 +189,7 @@ static const char *become_bound()
 	/* Else /proc/self is root's. */
 	prctl(PR_SET_DUMPABLE, 1);
 
-	Ring ring;
+	Uring ring;
 	const int err = ring.open();
 
 	return err == -EPERM || err == -ENOMEM ? skip::not_this_user : nullptr;
@@ -225,13 +225,13 @@ TEST_F(without_threads, request_ends)
 {
 	Work work(Class::bounded);
 	struct rlimit nproc;
-	Ring ring;
+	Uring ring;
 
 	if (const char *why = become_bound())
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	const Workers old = Workers::now();
+	const WorkerSet old = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ring.close();
@@ -244,7 +244,7 @@ TEST_F(without_threads, request_ends)
 	ASSERT_EQ(0, work.submit(ring));
 	if (variant->only_at_first) {
 		ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-		ASSERT_EQ(1U, Workers::await(1).count()) dump_threads();
+		ASSERT_EQ(1U, WorkerSet::await(1).count()) dump_threads();
 		ASSERT_EQ(0, work.release());
 		ASSERT_EQ(0, ring.reap(1)) dump_threads();
 		return;
@@ -259,14 +259,14 @@ TEST_F(without_threads, request_ends)
 TEST(process_limit_is_lowered)
 {
 	struct rlimit nproc;
-	Ring ring;
+	Uring ring;
 
 	if (const char *why = become_bound())
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();

@@ -19,7 +19,7 @@ FIXTURE_VARIANT(rings)
 {
 	unsigned nr;
 	/* Puts the rings into the order of closing. */
-	void (*arrange)(std::vector<Ring> &rings);
+	void (*arrange)(std::vector<Uring> &rings);
 };
 
 #define ORDER_ADD(order, ...)							\
@@ -27,30 +27,30 @@ FIXTURE_VARIANT(rings)
 	FIXTURE_VARIANT_ADD(rings, eight_##order) { .nr = 8, .arrange = __VA_ARGS__ }; \
 	FIXTURE_VARIANT_ADD(rings, sixty_four_##order) { .nr = 64, .arrange = __VA_ARGS__ }
 
-ORDER_ADD(fifo, [](std::vector<Ring> &) {});
-ORDER_ADD(lifo, [](std::vector<Ring> &rings) { std::ranges::reverse(rings); });
-ORDER_ADD(shuffled, [](std::vector<Ring> &rings) {
+ORDER_ADD(fifo, [](std::vector<Uring> &) {});
+ORDER_ADD(lifo, [](std::vector<Uring> &rings) { std::ranges::reverse(rings); });
+ORDER_ADD(shuffled, [](std::vector<Uring> &rings) {
 	std::ranges::shuffle(rings, std::minstd_rand());
 });
 
 TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 {
-	std::vector<Ring> rings(variant->nr);
+	std::vector<Uring> rings(variant->nr);
 
-	for (Ring &ring : rings) {
+	for (Uring &ring : rings) {
 		ASSERT_EQ(0, ring.open());
 	}
 	ASSERT_EQ(0, serve(rings.front(), Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
-	for (Ring &ring : rings) {
+	for (Uring &ring : rings) {
 		ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
 	}
 
 	variant->arrange(rings);
-	Ring &last = rings.back();
+	Uring &last = rings.back();
 
 	for (size_t i = 0; i + 1 < rings.size(); i++) {
 		/* Await some only: each takes the time of an RCU grace period. */
@@ -75,13 +75,13 @@ TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 /* Without SQPOLL there is nothing to attach to: the pool was shared anyway. */
 TEST(attached_ring_keeps_worker)
 {
-	Ring ring, attached;
+	Uring ring, attached;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, attached.open(IORING_SETUP_ATTACH_WQ, ring.fd()));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end(), attached_end = attached.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -94,12 +94,12 @@ TEST(attached_ring_keeps_worker)
 
 FIXTURE(two_threads)
 {
-	Peer *peer;
+	PeerThread *peer;
 };
 
 FIXTURE_SETUP(two_threads)
 {
-	self->peer = new Peer;
+	self->peer = new PeerThread;
 }
 
 FIXTURE_TEARDOWN(two_threads)
@@ -109,13 +109,13 @@ FIXTURE_TEARDOWN(two_threads)
 
 TEST_F(two_threads, each_ends_its_own_pool)
 {
-	Ring ours, theirs;
+	Uring ours, theirs;
 	int err = -1;
 
 	ASSERT_EQ(0, ours.open());
 	ASSERT_EQ(0, serve(ours, Class::bounded)) dump_threads();
 
-	const Workers our_worker = Workers::now();
+	const WorkerSet our_worker = WorkerSet::now();
 
 	ASSERT_TRUE(self->peer->run([&] {
 		err = theirs.open();
@@ -124,7 +124,7 @@ TEST_F(two_threads, each_ends_its_own_pool)
 	}));
 	ASSERT_EQ(0, err);
 
-	const Workers their_worker = Workers::now().without(our_worker);
+	const WorkerSet their_worker = WorkerSet::now().without(our_worker);
 	const RingEnd our_end = ours.end(), their_end = theirs.end();
 
 	ASSERT_EQ(1U, our_worker.count()) dump_threads();
@@ -140,7 +140,7 @@ TEST_F(two_threads, each_ends_its_own_pool)
 
 TEST_F(two_threads, shared_ring_ends_both_pools)
 {
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
@@ -148,7 +148,7 @@ TEST_F(two_threads, shared_ring_ends_both_pools)
 	ASSERT_TRUE(self->peer->run([&] { err = serve(ring, Class::bounded); }));
 	ASSERT_EQ(0, err) dump_threads();
 
-	const Workers workers = Workers::now();
+	const WorkerSet workers = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(2U, workers.count()) dump_threads();
@@ -160,7 +160,7 @@ TEST_F(two_threads, shared_ring_ends_both_pools)
 TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 {
 	Work our_work(Class::bounded), their_work(Class::bounded);
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
@@ -170,7 +170,7 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 	ASSERT_TRUE(self->peer->run([&] { err = their_work.submit(ring); }));
 	ASSERT_EQ(0, err);
 
-	const Workers workers = Workers::await(2);
+	const WorkerSet workers = WorkerSet::await(2);
 
 	ASSERT_EQ(2U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -183,7 +183,7 @@ TEST_F(two_threads, limits_bind_the_newcomer)
 {
 	Work work(Class::bounded, 4);
 	unsigned limits[2] = { 1, 1 };
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
@@ -193,25 +193,25 @@ TEST_F(two_threads, limits_bind_the_newcomer)
 	ASSERT_TRUE(self->peer->run([&] { err = work.submit(ring); }));
 	ASSERT_EQ(0, err);
 
-	const Workers worker = Workers::await(1);
+	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();
-	ASSERT_EQ(1U, Workers::now().count()) dump_threads();
+	ASSERT_EQ(1U, WorkerSet::now().count()) dump_threads();
 	ASSERT_EQ(0, work.release());
 	ASSERT_EQ(0, ring.reap(4)) dump_threads();
-	ASSERT_EQ(1U, Workers::now().count()) dump_threads();
+	ASSERT_EQ(1U, WorkerSet::now().count()) dump_threads();
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
 TEST_F(two_threads, stranger_closes_ring)
 {
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();

@@ -63,7 +63,7 @@ FIXTURE_VARIANT_ADD(existing, time) { CLONE_NEWTIME, "time_for_children", -EUSER
 
 TEST_F(existing, namespace_is_joined)
 {
-	Child inhabitant;
+	Process inhabitant;
 	Fd ns;
 
 	/* 0 with a namespace to be joined, or an errno. */
@@ -72,7 +72,7 @@ TEST_F(existing, namespace_is_joined)
 		if (variant->type != CLONE_NEWUSER)
 			if (const int err = become_privileged())
 				return -err;
-		if (inhabitant.start([&](Child &self) {
+		if (inhabitant.start([&](Process &self) {
 			if (const int err = make(variant->type))
 				return -err;
 			self.step();
@@ -98,7 +98,7 @@ TEST_F(existing, namespace_is_joined)
 }
 
 /* What a request for a worker comes to, once children belong to a new PID namespace. */
-static int serve_between_pid_namespaces(Ring &ring)
+static int serve_between_pid_namespaces(Uring &ring)
 {
 	const int err = make(CLONE_NEWPID);
 
@@ -112,12 +112,12 @@ static int serve_between_pid_namespaces(Ring &ring)
  */
 TEST(new_pid_namespace_has_no_workers)
 {
-	Ring ring;
+	Uring ring;
 
 	if (become_privileged() || in_child([] { return -make(CLONE_NEWPID); }))
 		SKIP(return, "%s", skip::no_namespace);
 	const int served = in_child([] {
-		Ring ring;
+		Uring ring;
 		const int err = ring.open();
 
 		if (err)
@@ -133,7 +133,7 @@ TEST(new_pid_namespace_has_no_workers)
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ring.close();

@@ -15,7 +15,7 @@
  */
 #define ASSERT_RELIEVED(disturbed, relieved, look)				\
 do {										\
-	Ring ring;								\
+	Uring ring;								\
 	const int err = ring.open();						\
 										\
 	/* For this user, that is: main() has seen that it is there. */		\
@@ -25,7 +25,7 @@ do {										\
 	const RingEnd end = ring.end();						\
 										\
 	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();		\
-	const Workers worker = Workers::now();					\
+	const WorkerSet worker = WorkerSet::now();					\
 										\
 	ASSERT_EQ(1U, worker.count()) dump_threads();				\
 	ASSERT_EQ(disturbed, look()) dump_threads();				\

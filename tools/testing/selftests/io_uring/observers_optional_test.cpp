@@ -73,7 +73,7 @@ enum class Use { no_ring, ring, closed_ring };
 static void crash(const std::string &dir, Use use)
 {
 	struct rlimit core;
-	Ring ring;
+	Uring ring;
 
 	getrlimit(RLIMIT_CORE, &core);
 	core.rlim_cur = core.rlim_max;
@@ -82,7 +82,7 @@ static void crash(const std::string &dir, Use use)
 	if (use != Use::no_ring && (ring.open() || serve(ring, Class::unbounded)))
 		_exit(1);
 	if (use == Use::closed_ring) {
-		const Workers workers = Workers::now();
+		const WorkerSet workers = WorkerSet::now();
 		const RingEnd end = ring.end();
 
 		ring.close();
@@ -115,16 +115,17 @@ TEST(core_file_has_no_worker)
 	const std::string dir = "/tmp/" + unique_name();
 	std::string pattern = "|";
 	std::error_code err;
-	Janitor janitor;
+	Janitor cleanup;
 
 	/* By others nothing shall be dumped, as it would stay, or be reported to somebody. */
 	std::getline(std::ifstream("/proc/sys/kernel/core_pattern"), pattern);
 	if (pattern.find_first_of("/|@") != std::string::npos)
 		SKIP(return, "%s", skip::no_core_file);
-	ASSERT_EQ(0, janitor.start([&] {
+	ASSERT_EQ(0, cleanup.start([&] {
 		return std::filesystem::remove_all(dir, err) != static_cast<std::uintmax_t>(-1);
 	}));
-	if (!std::filesystem::create_directory(dir, err) || threads_of_crashed(dir, Use::no_ring) != 1)
+	if (!std::filesystem::create_directory(dir, err) ||
+	    threads_of_crashed(dir, Use::no_ring) != 1)
 		SKIP(return, "%s", skip::no_core_file);
 	ASSERT_EQ(2, threads_of_crashed(dir, Use::ring));
 	/* Whether a worker leaves is for this process to judge. */
@@ -136,9 +137,9 @@ TEST(core_file_has_no_worker)
 static int threads_by_ps()
 {
 	const std::string self = std::to_string(getpid());
-	Child ps;
+	Process ps;
 
-	if (ps.start([&](Child &) { return execute({ "ps", "-T", "-o", "tid=", "-p", self }); }))
+	if (ps.start([&](Process &) { return execute({ "ps", "-T", "-o", "tid=", "-p", self }); }))
 		return -1;
 	const std::string lines = ps.output();
 

@@ -65,12 +65,13 @@ TEST(pids_max_has_room_for_child)
 
 	/* Where the controller is: of cgroup 1, and of 2. */
 	for (const char *root : { "/sys/fs/cgroup/pids", "/sys/fs/cgroup" }) {
-		Janitor janitor;
+		Janitor cleanup;
 		const std::string group = root + name;
 		const auto remove = [&] { return rmdir(group.c_str()) == 0 || errno == ENOENT; };
 
-		ASSERT_EQ(0, janitor.start(remove));
-		if (mkdir(group.c_str(), 0755) || put(group + "/pids.max", "2") || put(group + "/cgroup.procs", "0"))
+		ASSERT_EQ(0, cleanup.start(remove));
+		if (mkdir(group.c_str(), 0755) || put(group + "/pids.max", "2") ||
+		    put(group + "/cgroup.procs", "0"))
 			continue;
 		ASSERT_RELIEVED(-EAGAIN, 0, try_fork);
 		return;
@@ -81,7 +82,7 @@ TEST(pids_max_has_room_for_child)
 /* How many threads of this process run as another user than we do. */
 static int strangers()
 {
-	return static_cast<int>(std::ranges::count_if(Workers::now().tids(), [](pid_t tid) {
+	return static_cast<int>(std::ranges::count_if(WorkerSet::now().tids(), [](pid_t tid) {
 		std::ifstream status("/proc/self/task/" + std::to_string(tid) + "/status");
 		std::string word;
 		uid_t uid = getuid();

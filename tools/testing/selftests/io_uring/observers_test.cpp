@@ -89,7 +89,7 @@ static int unshare_files()
  */
 static int close_unshared()
 {
-	Pipe pipe;
+	PipeEnds pipe;
 	struct pollfd reader = {};
 
 	if (const int err = pipe.open())
@@ -103,7 +103,7 @@ static int close_unshared()
 
 TEST(closed_file_is_not_held)
 {
-	Ring ring;
+	Uring ring;
 
 	if (in_child([] { return -unshare_files(); }))
 		SKIP(return, "%s", skip::no_unshare);
@@ -117,7 +117,7 @@ TEST(closed_file_is_not_held)
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ring.close();

@@ -2,7 +2,7 @@
 
 #include "peer.hpp"
 
-bool Peer::run(std::function<void()> step)
+bool PeerThread::run(std::function<void()> step)
 {
 	const Deadline deadline(limit::event);
 	std::unique_lock lock(mutex);
@@ -15,7 +15,7 @@ bool Peer::run(std::function<void()> step)
 	return true;
 }
 
-void Peer::loop(const std::stop_token &stop)
+void PeerThread::loop(const std::stop_token &stop)
 {
 	std::unique_lock lock(mutex);
 

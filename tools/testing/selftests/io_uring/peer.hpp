@@ -14,9 +14,9 @@
  * Sleeps where task work reaches it, but for what it is told to run.  The steps
  * must not assert: the harness would end the test from the wrong thread.
  */
-class Peer {
+class PeerThread {
 public:
-	Peer() : thread([this](const std::stop_token &stop) { loop(stop); }) {}
+	PeerThread() : thread([this](const std::stop_token &stop) { loop(stop); }) {}
 
 	/* Runs @step there.  False if it takes longer than limit::event. */
 	bool run(std::function<void()> step);

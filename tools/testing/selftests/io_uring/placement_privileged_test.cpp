@@ -23,14 +23,14 @@ do {										\
 TEST(confined_to_cpuset)
 {
 	Cgroup cpuset;
-	Ring ring;
+	Uring ring;
 
 	if (!cpuset.make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(cpuset.allow(std::to_string(first_cpu(allowed_cpu(1)))) && cpuset.enter())
@@ -41,7 +41,7 @@ TEST(confined_to_cpuset)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 	ASSERT_TRUE(cpuset.leave()) TH_LOG("cpuset: %s", strerror(errno));
-	ASSERT_SERVED_AND_EXIT(ring, Workers::now());
+	ASSERT_SERVED_AND_EXIT(ring, WorkerSet::now());
 }
 
 /*
@@ -53,15 +53,15 @@ TEST(cpu_unplugged)
 	const cpu_set_t theirs = allowed_cpu(1);
 	const std::string online =
 		"/sys/devices/system/cpu/cpu" + std::to_string(first_cpu(theirs)) + "/online";
-	Janitor janitor;
-	Ring ring;
+	Janitor cleanup;
+	Uring ring;
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
 	/* A cpuset of the first version would lose the CPU for good. */
 	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
 		SKIP(return, "%s", skip::no_hotplug);
-	ASSERT_EQ(0, janitor.start([=] { return put(online, "1"); }));
+	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1"); }));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
@@ -80,7 +80,7 @@ TEST(cpu_unplugged)
 			ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
 		}
 
-		const Workers workers = Workers::now();
+		const WorkerSet workers = WorkerSet::now();
 		const RingEnd end = ring.end();
 
 		ASSERT_LE(1U, workers.count()) dump_threads();

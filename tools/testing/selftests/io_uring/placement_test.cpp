@@ -27,7 +27,7 @@ FIXTURE_VARIANT_ADD(affinity, another_cpu) { .workers_cpu = 1 };
 TEST_F(affinity, worker_leaves)
 {
 	const cpu_set_t ours = allowed_cpu(0), theirs = allowed_cpu(variant->workers_cpu);
-	Ring ring;
+	Uring ring;
 
 	if (variant->workers_cpu && CPU_EQUAL(&ours, &theirs))
 		SKIP(return, "%s", skip::one_cpu);
@@ -37,7 +37,7 @@ TEST_F(affinity, worker_leaves)
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	const RingEnd end = ring.end();
@@ -51,7 +51,7 @@ TEST_F(affinity, worker_leaves)
 TEST(idle_where_it_should_not_be)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
-	Ring ring;
+	Uring ring;
 
 	if (CPU_EQUAL(&first, &second))
 		SKIP(return, "%s", skip::one_cpu);
@@ -59,7 +59,7 @@ TEST(idle_where_it_should_not_be)
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second));

@@ -35,7 +35,7 @@ do {										\
 	}									\
 } while (0)
 
-inline void explain(struct __test_metadata *_metadata, const Workers &workers, const Exit &seen)
+inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers, const Exit &seen)
 {
 	const char *promise = exit_on_idle_promise();
 

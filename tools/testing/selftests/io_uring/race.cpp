@@ -10,14 +10,14 @@
 
 #include "kernel.hpp"
 
-Chore::Chore(Punt punt) : punt(punt), file(open("/proc/self/comm", O_RDONLY | O_CLOEXEC)) {}
+Chore::Chore(Punt how) : how(how), file(open("/proc/self/comm", O_RDONLY | O_CLOEXEC)) {}
 
-int Chore::submit(Ring &ring)
+int Chore::submit(Uring &ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 	io_uring_prep_read(sqe, file.get(), buf, sizeof(buf), 0);
-	if (punt == Punt::concurrent)
+	if (how == Punt::concurrent)
 		sqe->flags |= IOSQE_ASYNC;
 
 	const int submitted = io_uring_submit(ring.get());
@@ -26,7 +26,7 @@ int Chore::submit(Ring &ring)
 }
 
 /* Awaits one completion for limit::grace.  What it brought, or late. */
-static Fate reap_one(Ring &ring)
+static Completion reap_one(Uring &ring)
 {
 	const Deadline deadline(limit::grace);
 	struct io_uring_cqe *cqe = nullptr;
@@ -38,58 +38,59 @@ static Fate reap_one(Ring &ring)
 						.tv_nsec = ms % 1000 * 1'000'000L };
 
 		if (io_uring_wait_cqe_timeout(ring.get(), &cqe, &ts) == 0) {
-			const Fate fate = cqe->res > 0 ? Fate::done : Fate::failed;
+			const Completion seen =
+				cqe->res > 0 ? Completion::done : Completion::failed;
 
 			io_uring_cqe_seen(ring.get(), cqe);
-			return fate;
+			return seen;
 		}
 	} while (!deadline.over());
-	return Fate::late;
+	return Completion::late;
 }
 
-const char *describe(Fate fate)
+const char *describe(Completion seen)
 {
-	switch (fate) {
-	case Fate::done:
+	switch (seen) {
+	case Completion::done:
 		return "done";
-	case Fate::failed:
+	case Completion::failed:
 		return "a request failed";
-	case Fate::lost:
+	case Completion::lost:
 		return "a request is stranded, as no worker is awake to do it";
-	case Fate::late:
+	case Completion::late:
 		return "a request is not done, though a worker is awake";
 	}
 	return "?";
 }
 
-Fate await_done(Ring &ring, unsigned nr)
+Completion await_done(Uring &ring, unsigned nr)
 {
 	milliseconds waited{};
 	unsigned quiet = 0;
 
 	while (nr) {
-		const Fate fate = reap_one(ring);
+		const Completion seen = reap_one(ring);
 
-		if (fate == Fate::done) {
+		if (seen == Completion::done) {
 			nr--;
 			quiet = 0;
 			continue;
 		}
-		if (fate == Fate::failed)
-			return fate;
-		quiet = Workers::now().asleep() ? quiet + 1 : 0;
+		if (seen == Completion::failed)
+			return seen;
+		quiet = WorkerSet::now().asleep() ? quiet + 1 : 0;
 		/* Whoever slept may have just done it. */
 		if (quiet == 2 && !io_uring_cq_ready(ring.get()))
-			return Fate::lost;
+			return Completion::lost;
 		waited += limit::grace;
 		if (waited >= limit::event)
-			return Fate::late;
+			return Completion::late;
 	}
-	return Fate::done;
+	return Completion::done;
 }
 
 /* Binds the calling thread to CPU @own, and its workers, by way of @ring, to @theirs. */
-static bool place(Ring &ring, const cpu_set_t &own, const cpu_set_t &theirs)
+static bool place(Uring &ring, const cpu_set_t &own, const cpu_set_t &theirs)
 {
 	return sched_setaffinity(0, sizeof(own), &own) == 0 &&
 	       io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs) == 0;
@@ -104,7 +105,7 @@ static bool set_realtime(pid_t tid, int priority)
 				  &param) == 0;
 }
 
-Moment::Moment(Ring &ring)
+Moment::Moment(Uring &ring)
 	: ring(ring), first_cpu(allowed_cpu(0)), last_cpu(allowed_cpu(CPU_SETSIZE))
 {
 	if (!aim_at_locks())
@@ -117,67 +118,67 @@ bool Moment::aim_at_locks()
 	if (!unlock || !Trap::breakpoint(unlock, 0, 1) || !place(ring, last_cpu, last_cpu) ||
 	    !set_realtime(0, 2))
 		return false;
-	aim = Aim::locks;
+	aims_at = Aim::locks;
 	return true;
 }
 
 void Moment::aim_by_clock()
 {
-	aim = Aim::none;
+	aims_at = Aim::none;
 	if (CPU_EQUAL(&first_cpu, &last_cpu) || !Trap::clock(0, time) ||
 	    !place(ring, first_cpu, last_cpu))
 		return;
 	/* It goes without, but then others may get between the two. */
 	set_realtime(0, 2);
-	aim = Aim::clock;
+	aims_at = Aim::clock;
 }
 
 bool Moment::next()
 {
 	/* The first lock stopped nobody: this kernel does not preempt itself. */
-	if (aim == Aim::locks && round && places.empty())
+	if (aims_at == Aim::locks && round && places.empty())
 		aim_by_clock();
-	if (aim == Aim::none || (aim == Aim::locks && round == 3) ||
-	    (aim == Aim::clock && (nth == 100 || time > limit::grace)))
+	if (aims_at == Aim::none || (aims_at == Aim::locks && round == 3) ||
+	    (aims_at == Aim::clock && (nth == 100 || time > limit::grace)))
 		return false;
 	tries++;
 	nth++;
 	return true;
 }
 
-void Moment::arm(const Workers &worker)
+void Moment::arm(const WorkerSet &worker)
 {
-	if (aim == Aim::locks) {
+	if (aims_at == Aim::locks) {
 		set_realtime(worker.tid(), static_cast<int>(round % 2));
-		trap = Trap::breakpoint(unlock, worker.tid(), nth);
+		current = Trap::breakpoint(unlock, worker.tid(), nth);
 	} else {
 		set_realtime(worker.tid(), 1);
-		trap = Trap::clock(worker.tid(), time);
+		current = Trap::clock(worker.tid(), time);
 	}
 }
 
-bool Moment::await(const Workers &worker)
+bool Moment::await(const WorkerSet &worker)
 {
 	const Deadline deadline(limit::event);
 	bool stopped;
 
 	/* That the worker sleeps is no event. */
-	if (aim == Aim::clock) {
+	if (aims_at == Aim::clock) {
 		do {
 			const Deadline glance(milliseconds(1));
 
 			/* For some microseconds only: there is no time for a system call. */
-			while (!(stopped = trap.sprung()) && !glance.over())
+			while (!(stopped = current.sprung()) && !glance.over())
 				;
 		} while (!stopped && worker.alive() && !worker.asleep() && !deadline.over());
 		return stopped;
 	}
 
-	struct pollfd p = { .fd = trap.fd(), .events = POLLIN, .revents = 0 };
+	struct pollfd p = { .fd = current.fd(), .events = POLLIN, .revents = 0 };
 
 	while (poll(&p, 1, 1) == 0 && !worker.asleep() && !deadline.over())
 		;
-	stopped = trap.sprung() && worker.alive() && !worker.asleep();
+	stopped = current.sprung() && worker.alive() && !worker.asleep();
 	if (stopped) {
 		places.insert(nth);
 	} else {
@@ -189,9 +190,9 @@ bool Moment::await(const Workers &worker)
 
 void Moment::steer(bool early, bool there)
 {
-	if (aim != Aim::clock)
+	if (aims_at != Aim::clock)
 		return;
-	if (const auto stack = trap.addresses(); there && !stack.empty())
+	if (const auto stack = current.addresses(); there && !stack.empty())
 		places.insert(stack.front());
 	late_once |= !early;
 	/* It is doubled until it was too long once; then it goes to and fro by random steps. */
@@ -210,10 +211,10 @@ std::string Moment::tried() const
 
 std::string Moment::describe() const
 {
-	const std::string stack = trap.stack();
+	const std::string stack = current.stack();
 
 	return "in try " + std::to_string(tries) + ", as the worker " +
-	       (aim == Aim::locks ? "let go of lock number " + std::to_string(nth)
-				  : "had run for " + std::to_string(time.count()) + " ns") +
+	       (aims_at == Aim::locks ? "let go of lock number " + std::to_string(nth)
+				      : "had run for " + std::to_string(time.count()) + " ns") +
 	       (stack.empty() ? "" : ":\n" + stack);
 }

@@ -27,27 +27,27 @@ enum class Punt { concurrent, natural };
  */
 class Chore {
 public:
-	explicit Chore(Punt punt);
+	explicit Chore(Punt how);
 
 	/* 0, or -errno. */
-	int submit(Ring &ring);
+	int submit(Uring &ring);
 
 private:
-	Punt punt;
+	Punt how;
 	Fd file;
 	char buf[64];
 };
 
 /* What came of requests that a good kernel does at once. */
-enum class Fate {
+enum class Completion {
 	done,
 	failed, /* with an error */
 	lost,   /* every worker sleeps, or has left, and nobody does them */
 	late,   /* not done within limit::event, yet a worker is awake */
 };
 
-/* What a fate is called in a failure. */
-const char *describe(Fate fate);
+/* What it is called in a failure. */
+const char *describe(Completion seen);
 
 /*
  * Awaits @nr requests of class Chore.  Lost is what makes no progress in two
@@ -55,7 +55,7 @@ const char *describe(Fate fate);
  * is merely slow has a runnable worker.  Well below the 5 s after which a
  * sleeping worker looks for work by itself.
  */
-Fate await_done(Ring &ring, unsigned nr);
+Completion await_done(Uring &ring, unsigned nr);
 
 /*
  * A moment on a worker's way at which it is overtaken by its owner, the caller, in one
@@ -77,14 +77,14 @@ Fate await_done(Ring &ring, unsigned nr);
 class Moment {
 public:
 	/* Binds the calling thread and the workers of @ring's pool to CPUs. */
-	explicit Moment(Ring &ring);
+	explicit Moment(Uring &ring);
 
 	/* True while there is a moment left to try; the ring is to be open. */
 	bool next();
 	/* Prepares this try for @worker, which sleeps. */
-	void arm(const Workers &worker);
+	void arm(const WorkerSet &worker);
 	/* Awaits the moment, now that @worker was woken.  False if it did not come. */
-	bool await(const Workers &worker);
+	bool await(const WorkerSet &worker);
 	/*
 	 * What came of this try: the moment was too @early, or else too late; the worker
 	 * was stopped, and it was where it had to be.
@@ -94,7 +94,7 @@ public:
 	 * True if workers were stopped where they had to be.  A timer that is too coarse
 	 * stops all of them at the same instruction, where they begin.
 	 */
-	bool met() const { return places.size() >= (aim == Aim::clock ? 8 : 1); }
+	bool met() const { return places.size() >= (aims_at == Aim::clock ? 8 : 1); }
 
 	/* How many were tried, and where this one is. */
 	std::string tried() const;
@@ -106,12 +106,12 @@ private:
 	bool aim_at_locks();
 	void aim_by_clock();
 
-	Ring &ring;
+	Uring &ring;
 	cpu_set_t first_cpu, last_cpu;
-	Aim aim = Aim::none;
+	Aim aims_at = Aim::none;
 	unsigned tries = 0, nth = 0;
 	std::set<unsigned long> places;
-	Trap trap;
+	Trap current;
 	Deadline since{ limit::event };
 
 	/* At locks. */

@@ -13,14 +13,16 @@
 #include "race.hpp"
 
 static void explain(struct __test_metadata *_metadata, const Moment &moment, Chore &chore,
-		    Ring &ring, Fate fate, const char *hint)
+		    Uring &ring, Completion seen, const char *hint)
 {
-	TH_LOG("%s, %s", describe(fate), moment.describe().c_str());
+	TH_LOG("%s, %s", describe(seen), moment.describe().c_str());
 	dump_threads();
-	if (fate != Fate::lost)
+	if (seen != Completion::lost)
 		return;
-	TH_LOG("another request %s", chore.submit(ring) == 0 && await_done(ring, 2) == Fate::done ?
-		"gets this one done, too" : "does not help");
+
+	const bool helps = chore.submit(ring) == 0 && await_done(ring, 2) == Completion::done;
+
+	TH_LOG("another request %s", helps ? "gets this one done, too" : "does not help");
 	TH_LOG("%s", hint);
 }
 
@@ -29,10 +31,10 @@ constexpr char going_idle[] = "see io_wq_worker() in io_uring/io-wq.c";
 
 #define ASSERT_DONE(ring, nr, hint)						\
 do {										\
-	const Fate fate = await_done(ring, nr);					\
+	const Completion seen = await_done(ring, nr);					\
 										\
-	ASSERT_EQ(Fate::done, fate)						\
-		explain(_metadata, moment, chore, ring, fate, hint);		\
+	ASSERT_EQ(Completion::done, seen)						\
+		explain(_metadata, moment, chore, ring, seen, hint);		\
 } while (0)
 
 FIXTURE(new_work) {};
@@ -41,19 +43,19 @@ FIXTURE_TEARDOWN(new_work) {}
 
 FIXTURE_VARIANT(new_work)
 {
-	Punt punt = Punt::concurrent;
+	Punt how = Punt::concurrent;
 };
 
-FIXTURE_VARIANT_ADD(new_work, concurrent) { .punt = Punt::concurrent };
-FIXTURE_VARIANT_ADD(new_work, natural) { .punt = Punt::natural };
+FIXTURE_VARIANT_ADD(new_work, concurrent) { .how = Punt::concurrent };
+FIXTURE_VARIANT_ADD(new_work, natural) { .how = Punt::natural };
 
 TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 {
 	const Fd nothing(epoll_create1(EPOLL_CLOEXEC));
-	Chore chore(variant->punt);
+	Chore chore(variant->how);
 	unsigned one_worker[2] = { 1, 1 };
-	Ring ring, next;
-	Peer peer;
+	Uring ring, next;
+	PeerThread peer;
 	int err = 0;
 
 	/* So that no other takes over what is left behind. */
@@ -66,7 +68,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 
 		ASSERT_EQ(0, chore.submit(ring));
 		ASSERT_DONE(ring, 1, leaving);
-		const Workers worker = Workers::await_idle();
+		const WorkerSet worker = WorkerSet::await_idle();
 
 		ASSERT_EQ(1U, worker.count()) dump_threads();
 		ASSERT_TRUE(worker.asleep()) dump_threads();
@@ -83,7 +85,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		ASSERT_EQ(0, chore.submit(next));
 		ASSERT_DONE(next, 1, leaving);
 		/* If there is another by now, the one that was leaving goes on. */
-		const Workers both = Workers::now();
+		const WorkerSet both = WorkerSet::now();
 
 		ASSERT_FALSE(both.count() > 1 && both.await_count(1, Deadline(limit::grace)) > 1 &&
 			     both.asleep())
@@ -109,7 +111,7 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 {
 	Chore chore(Punt::natural);
 	unsigned one_worker[2] = { 1, 1 };
-	Ring ring;
+	Uring ring;
 
 	/* So that no other takes over what is left behind. */
 	ASSERT_EQ(0, ring.open());
@@ -119,7 +121,7 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 	ASSERT_EQ(0, chore.submit(ring));
 	ASSERT_DONE(ring, 1, going_idle);
 	while (moment.next()) {
-		const Workers worker = Workers::await_idle();
+		const WorkerSet worker = WorkerSet::await_idle();
 
 		ASSERT_EQ(1U, worker.count()) dump_threads();
 		ASSERT_TRUE(worker.asleep()) dump_threads();

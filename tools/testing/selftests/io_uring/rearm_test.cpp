@@ -14,10 +14,10 @@
 #define ASSERT_IDLE_EXIT(ring)						\
 do {									\
 	const RingEnd last = (ring).end();				\
-	Workers left;							\
+	WorkerSet left;							\
 									\
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();	\
-	left = Workers::now();						\
+	left = WorkerSet::now();						\
 	(ring).close();							\
 	ASSERT_WORKERS_EXIT(left, last);				\
 } while (0)
@@ -37,7 +37,7 @@ FIXTURE_VARIANT_ADD(reuse, hashed) { .kind = Class::hashed };
 
 TEST_F(reuse, new_ring_keeps_worker)
 {
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_IDLE_EXIT(ring);
@@ -45,7 +45,7 @@ TEST_F(reuse, new_ring_keeps_worker)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, variant->kind)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_EQ(64U, worker.serve(ring, variant->kind, 64)) dump_threads();
@@ -59,7 +59,7 @@ TEST_F(reuse, new_ring_keeps_worker)
 /* The exit may come before, amidst or after the work on the next ring. */
 TEST(reuse_before_exit)
 {
-	Ring ring;
+	Uring ring;
 
 	for (int i = 0; i < 50; i++) {
 		ASSERT_EQ(0, ring.open());
@@ -77,7 +77,7 @@ TEST(reuse_before_exit)
 /* No setup: the task meets the ring as it submits to it. */
 TEST(first_submit_keeps_worker)
 {
-	Ring ring, made_elsewhere;
+	Uring ring, made_elsewhere;
 	int err = 0;
 
 	std::thread([&] { err = made_elsewhere.open(); }).join();
@@ -87,7 +87,7 @@ TEST(first_submit_keeps_worker)
 
 	ASSERT_EQ(0, serve(made_elsewhere, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_EQ(64U, worker.serve(made_elsewhere, Class::bounded, 64)) dump_threads();
@@ -101,7 +101,7 @@ TEST(first_submit_keeps_worker)
 /* The task remembers by address which ring it used last (tctx->last). */
 TEST(ring_in_the_place_of_the_last)
 {
-	Ring ring;
+	Uring ring;
 	int err = 0;
 
 	for (int i = 0; i < 8; i++) {
@@ -109,7 +109,7 @@ TEST(ring_in_the_place_of_the_last)
 		ASSERT_EQ(0, err);
 		ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-		const Workers worker = Workers::now();
+		const WorkerSet worker = WorkerSet::now();
 		const RingEnd end = ring.end();
 
 		ASSERT_EQ(1U, worker.count())
@@ -127,13 +127,13 @@ TEST(limits_hold)
 {
 	const unsigned limits[2] = { 2, 3 };
 	unsigned set[2] = { limits[0], limits[1] };
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), set));
 	ASSERT_IDLE_EXIT(ring);
 
-	/* Surplus workers may be late (see Workers::await()), hardly each time. */
+	/* Surplus workers may be late (see WorkerSet::await()), hardly each time. */
 	ASSERT_EQ(0, ring.open());
 	for (int i = 0; i < 4; i++) {
 		Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
@@ -142,19 +142,19 @@ TEST(limits_hold)
 		ASSERT_EQ(0, bounded.submit(ring));
 		ASSERT_EQ(0, unbounded.submit(ring));
 
-		const Workers workers = Workers::await(5);
+		const WorkerSet workers = WorkerSet::await(5);
 
 		ASSERT_EQ(5U, workers.count()) dump_threads();
 		ASSERT_TRUE(workers.await_asleep()) dump_threads();
 
 		/* With no worker free, only the limit is against another. */
 		ASSERT_EQ(0, late.submit(ring));
-		ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+		ASSERT_EQ(5U, WorkerSet::now().count()) dump_threads();
 		for (Work *work : { &bounded, &unbounded, &late }) {
 			ASSERT_EQ(0, work->release());
 		}
 		ASSERT_EQ(0, ring.reap(13)) dump_threads();
-		ASSERT_EQ(5U, Workers::now().count()) dump_threads();
+		ASSERT_EQ(5U, WorkerSet::now().count()) dump_threads();
 	}
 
 	/* Zeroes ask. */
@@ -171,7 +171,7 @@ TEST(affinity_holds)
 {
 	cpu_set_t allowed, one, seen;
 	int cpu = CPU_SETSIZE;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, sched_getaffinity(0, sizeof(allowed), &allowed));
 	while (!CPU_ISSET(--cpu, &allowed))
@@ -188,7 +188,7 @@ TEST(affinity_holds)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_EQ(0, sched_getaffinity(worker.tid(), sizeof(seen), &seen));
@@ -200,7 +200,7 @@ TEST(cycles_leak_nothing)
 {
 	size_t files = 0;
 	int kilobytes = 0;
-	Ring ring;
+	Uring ring;
 
 	for (int i = 0; i < 200; i++) {
 		ASSERT_EQ(0, ring.open());
@@ -225,7 +225,7 @@ TEST(cycles_leak_nothing)
 /* Last, as it has to wait and see. */
 TEST(idle_worker_stays)
 {
-	Ring ring, other;
+	Uring ring, other;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_IDLE_EXIT(ring);
@@ -233,7 +233,7 @@ TEST(idle_worker_stays)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	/* By now the kernel has decided about idle workers, with a ring left. */
 	ASSERT_EQ(0, other.open());

@@ -34,7 +34,7 @@ bool known(int res)
 }
 
 /* The results of @nr requests, in memory that both processes see; 0 or -ETIME. */
-int collect(Ring &ring, int *results)
+int collect(Uring &ring, int *results)
 {
 	const Deadline deadline(limit::event);
 
@@ -66,7 +66,7 @@ bool await_trap(pid_t tid)
 }
 
 /* Cancels whatever there is. */
-int cancel_all(Ring &ring)
+int cancel_all(Uring &ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
@@ -126,13 +126,13 @@ TEST_F(cut_short, result_is_known)
 {
 	const Cut by = variant->by;
 	Cgroup freezer;
-	Child child;
+	Process child;
 
 	if (by == Cut::freeze && !freezer.make_freezer())
 		SKIP(return, "%s", skip::no_freezer);
-	ASSERT_EQ(0, child.start([&](Child &us) {
+	ASSERT_EQ(0, child.start([&](Process &us) {
 		Work work(variant->kind, nr);
-		Ring ring;
+		Uring ring;
 
 		if (ring.open() || work.open())
 			return 1;
@@ -156,7 +156,7 @@ TEST_F(cut_short, result_is_known)
 	}));
 	ASSERT_TRUE(child.await_step());
 
-	const Workers workers = Workers::await(nr, child.pid());
+	const WorkerSet workers = WorkerSet::await(nr, child.pid());
 
 	ASSERT_EQ(nr, workers.count()) dump_threads(child.pid());
 	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());

@@ -7,16 +7,18 @@
 #include <string>
 #include <sys/mman.h>
 
-Ring::Ring(Ring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false)) {}
+Uring::Uring(Uring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false))
+{
+}
 
-Ring &Ring::operator=(Ring &&other) noexcept
+Uring &Uring::operator=(Uring &&other) noexcept
 {
 	std::swap(ring, other.ring);
 	std::swap(opened, other.opened);
 	return *this;
 }
 
-int Ring::open(unsigned flags, int wq_fd)
+int Uring::open(unsigned flags, int wq_fd)
 {
 	struct io_uring_params p = {};
 
@@ -25,7 +27,7 @@ int Ring::open(unsigned flags, int wq_fd)
 	return open(p);
 }
 
-int Ring::open(struct io_uring_params p)
+int Uring::open(struct io_uring_params p)
 {
 	/*
 	 * Not io_uring_queue_init_params(): before liburing 2.5 it fills the
@@ -43,7 +45,7 @@ int Ring::open(struct io_uring_params p)
 	return 0;
 }
 
-int Ring::map(int fd, struct io_uring_params &p)
+int Uring::map(int fd, struct io_uring_params &p)
 {
 	if (const int err = io_uring_queue_mmap(fd, &p, &ring))
 		return err;
@@ -66,7 +68,7 @@ static void unmap(const struct io_uring &ring)
 }
 
 /* Not io_uring_resize_rings(), which came with liburing 2.9. */
-int Ring::resize(unsigned entries)
+int Uring::resize(unsigned entries)
 {
 	struct io_uring_params p = {};
 	const struct io_uring old = ring;
@@ -86,13 +88,13 @@ int Ring::resize(unsigned entries)
 	return 0;
 }
 
-int Ring::enable()
+int Uring::enable()
 {
 	return io_uring_register(static_cast<unsigned>(fd()), IORING_REGISTER_ENABLE_RINGS, nullptr,
 				 0);
 }
 
-void Ring::close()
+void Uring::close()
 {
 	if (!std::exchange(opened, false))
 		return;
@@ -107,9 +109,9 @@ void Ring::close()
 	::close(fd());
 }
 
-RingEnd Ring::end()
+RingEnd Uring::end()
 {
-	Pipe pipe;
+	PipeEnds pipe;
 
 	if (pipe.open() == 0) {
 		const int files[] = { pipe.wr.get(), -1 };
@@ -133,7 +135,7 @@ static int plain_result(const struct io_uring_cqe *cqe)
 	return result == Result::byte && cqe->res == 1 ? 0 : cqe->res;
 }
 
-int Ring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
+int Uring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 {
 	for (;;) {
 		const int ms = deadline.poll_ms();
@@ -146,7 +148,7 @@ int Ring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 	}
 }
 
-int Ring::reap(unsigned nr, int want)
+int Uring::reap(unsigned nr, int want)
 {
 	const Deadline deadline(limit::event);
 
@@ -165,7 +167,7 @@ int Ring::reap(unsigned nr, int want)
 	return 0;
 }
 
-int Ring::discard(unsigned nr)
+int Uring::discard(unsigned nr)
 {
 	const Deadline deadline(limit::event);
 
@@ -241,7 +243,7 @@ int Work::open()
 	return file ? 0 : file.get();
 }
 
-int Work::submit(Ring &ring)
+int Work::submit(Uring &ring)
 {
 	if (!file && !gate.rd) {
 		if (const int err = open())
@@ -283,7 +285,7 @@ int Work::release()
 	return static_cast<size_t>(written) == nr ? 0 : -EIO;
 }
 
-int serve(Ring &ring, Class c, unsigned nr)
+int serve(Uring &ring, Class c, unsigned nr)
 {
 	Work work(c, nr);
 

@@ -23,12 +23,12 @@ inline constexpr unsigned register_clone_buffers = 30;
 inline constexpr unsigned register_resize_rings = 33;
 }
 
-class Ring {
+class Uring {
 public:
-	Ring() = default;
-	Ring(Ring &&other) noexcept;
-	Ring &operator=(Ring &&other) noexcept;
-	~Ring() { close(); }
+	Uring() = default;
+	Uring(Uring &&other) noexcept;
+	Uring &operator=(Uring &&other) noexcept;
+	~Uring() { close(); }
 
 	/*
 	 * A ring of 64 entries; @wq_fd goes with IORING_SETUP_ATTACH_WQ.
@@ -110,7 +110,7 @@ public:
 	 */
 	int open();
 	/* Opens the files if need be, queues and submits the requests.  0, or -errno. */
-	int submit(Ring &ring);
+	int submit(Uring &ring);
 	/* Lets every request complete with 0.  After submit(), once.  0, or -errno. */
 	int release();
 	/* What the requests have in common. */
@@ -125,13 +125,13 @@ private:
 	Fd file;
 	std::string path;
 	/* From where unbounded requests get their bytes, and where these go. */
-	Pipe gate, sink;
+	PipeEnds gate, sink;
 };
 
 /*
  * Has workers of class @c do @nr requests, and reaps them.  A worker did them
  * when this returns 0; else -errno or the result that was not expected.
  */
-int serve(Ring &ring, Class c, unsigned nr = 1);
+int serve(Uring &ring, Class c, unsigned nr = 1);
 
 #endif /* RING_HPP */

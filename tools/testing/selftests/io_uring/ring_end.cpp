@@ -33,7 +33,7 @@ bool others_end()
 	/* Not in the caller's pool, which is to be left alone. */
 	std::thread([&] {
 		for (int i = 0; i < 3 && ended; i++) {
-			Ring ring;
+			Uring ring;
 
 			ended = ring.open() == 0;
 			if (ended) {

@@ -17,7 +17,7 @@
 
 namespace {
 
-int ring_register(Ring &ring, unsigned opcode, const void *arg, unsigned nr)
+int ring_register(Uring &ring, unsigned opcode, const void *arg, unsigned nr)
 {
 	return io_uring_register(static_cast<unsigned>(ring.fd()), opcode, arg, nr);
 }
@@ -25,7 +25,7 @@ int ring_register(Ring &ring, unsigned opcode, const void *arg, unsigned nr)
 constexpr size_t page = 65536; /* the largest that Linux has */
 alignas(page) char buffer[page];
 
-int register_buffer(Ring &ring)
+int register_buffer(Uring &ring)
 {
 	const struct iovec iov = { .iov_base = buffer, .iov_len = sizeof(buffer) };
 
@@ -33,7 +33,7 @@ int register_buffer(Ring &ring)
 }
 
 /* Submits what was prepared, and what its completion says. */
-int complete(Ring &ring)
+int complete(Uring &ring)
 {
 	struct io_uring_cqe *cqe;
 
@@ -53,7 +53,7 @@ int complete(Ring &ring)
 /* An idle worker, and what tells that its ring is gone. */
 #define ASSERT_IDLE_WORKER(ring)						\
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();		\
-	const Workers worker = Workers::now();					\
+	const WorkerSet worker = WorkerSet::now();					\
 	const RingEnd end = (ring).end();					\
 										\
 	ASSERT_EQ(1U, worker.count()) dump_threads()
@@ -91,7 +91,7 @@ FIXTURE_VARIANT_ADD(closing, by_another_thread)
 };
 TEST_F(closing, ends_ring)
 {
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_IDLE_WORKER(ring);
@@ -112,17 +112,17 @@ FIXTURE_TEARDOWN(registered) {}
 FIXTURE_VARIANT(registered)
 {
 	/* Registers it.  Not negative, or -errno. */
-	int (*with)(Ring &ring);
+	int (*with)(Uring &ring);
 };
 
 FIXTURE_VARIANT_ADD(registered, eventfd)
 {
-	.with = [](Ring &ring) { return io_uring_register_eventfd(ring.get(), eventfd(0, 0)); }
+	.with = [](Uring &ring) { return io_uring_register_eventfd(ring.get(), eventfd(0, 0)); }
 };
 FIXTURE_VARIANT_ADD(registered, buffers) { .with = register_buffer };
 FIXTURE_VARIANT_ADD(registered, provided_buffers)
 {
-	.with = [](Ring &ring) {
+	.with = [](Uring &ring) {
 		struct io_uring_buf_reg reg = {};
 
 		reg.ring_addr = reinterpret_cast<uintptr_t>(buffer);
@@ -132,11 +132,11 @@ FIXTURE_VARIANT_ADD(registered, provided_buffers)
 };
 FIXTURE_VARIANT_ADD(registered, personality)
 {
-	.with = [](Ring &ring) { return io_uring_register_personality(ring.get()); }
+	.with = [](Uring &ring) { return io_uring_register_personality(ring.get()); }
 };
 FIXTURE_VARIANT_ADD(registered, worker_limits)
 {
-	.with = [](Ring &ring) {
+	.with = [](Uring &ring) {
 		unsigned one_each[2] = { 1, 1 };
 
 		return io_uring_register_iowq_max_workers(ring.get(), one_each);
@@ -145,12 +145,12 @@ FIXTURE_VARIANT_ADD(registered, worker_limits)
 /* Itself, and it is to be unregistered by the end of the ring's memory. */
 FIXTURE_VARIANT_ADD(registered, its_own_fd)
 {
-	.with = [](Ring &ring) { return io_uring_register_ring_fd(ring.get()); }
+	.with = [](Uring &ring) { return io_uring_register_ring_fd(ring.get()); }
 };
 
 TEST_F(registered, ends_with_ring)
 {
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_IDLE_WORKER(ring);
@@ -167,7 +167,7 @@ TEST_F(registered, ends_with_ring)
 
 TEST(resized)
 {
-	Ring ring;
+	Uring ring;
 	int err = ring.open(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 			    IORING_SETUP_NO_SQARRAY);
 
@@ -192,7 +192,7 @@ FIXTURE_TEARDOWN(dealing) {}
 FIXTURE_VARIANT(dealing)
 {
 	/* What @from does with @to.  Not negative, or -errno. */
-	int (*deal)(Ring &from, Ring &to);
+	int (*deal)(Uring &from, Uring &to);
 	unsigned flags_of_to = 0;
 	bool to_ends_first = false;
 };
@@ -204,11 +204,11 @@ FIXTURE_VARIANT(dealing)
 		.deal = __VA_ARGS__, .to_ends_first = true			\
 	}
 
-DEALING_ADD(message, [](Ring &from, Ring &to) {
+DEALING_ADD(message, [](Uring &from, Uring &to) {
 	io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
 	return complete(from);
 });
-DEALING_ADD(cloned_buffers, [](Ring &from, Ring &to) {
+DEALING_ADD(cloned_buffers, [](Uring &from, Uring &to) {
 	__u32 clone_all[8] = { static_cast<__u32>(from.fd()) }; /* struct io_uring_clone_buffers */
 
 	if (const int err = register_buffer(from))
@@ -218,7 +218,7 @@ DEALING_ADD(cloned_buffers, [](Ring &from, Ring &to) {
 /* Task work of the receiver, who does not look. */
 FIXTURE_VARIANT_ADD(dealing, message_not_received)
 {
-	.deal = [](Ring &from, Ring &to) {
+	.deal = [](Uring &from, Uring &to) {
 		io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
 		return complete(from);
 	},
@@ -231,7 +231,7 @@ FIXTURE_VARIANT_ADD(dealing, message_not_received)
  */
 FIXTURE_VARIANT_ADD(dealing, fixed_file)
 {
-	.deal = [](Ring &from, Ring &to) {
+	.deal = [](Uring &from, Uring &to) {
 		int fd = to.fd();
 		const int err = io_uring_register_files_update(from.get(), 1, &fd, 1);
 
@@ -241,7 +241,7 @@ FIXTURE_VARIANT_ADD(dealing, fixed_file)
 };
 FIXTURE_VARIANT_ADD(dealing, close_request)
 {
-	.deal = [](Ring &from, Ring &to) {
+	.deal = [](Uring &from, Uring &to) {
 		io_uring_prep_close(io_uring_get_sqe(from.get()), to.fd());
 		const int err = complete(from);
 
@@ -253,7 +253,7 @@ FIXTURE_VARIANT_ADD(dealing, close_request)
 /* Both have been used by the one task, which is left with one of them. */
 TEST_F(dealing, holds_no_ring)
 {
-	Ring from, to;
+	Uring from, to;
 
 	ASSERT_EQ(0, from.open());
 	ASSERT_EQ(0, to.open(variant->flags_of_to));
@@ -266,8 +266,8 @@ TEST_F(dealing, holds_no_ring)
 		SKIP(return, "%s", skip::no_registration);
 	ASSERT_LE(0, err) TH_LOG("dealing: %s", strerror(-err));
 
-	Ring &first = variant->to_ends_first ? to : from;
-	Ring &last = variant->to_ends_first ? from : to;
+	Uring &first = variant->to_ends_first ? to : from;
+	Uring &last = variant->to_ends_first ? from : to;
 
 	first.close();
 	ASSERT_TRUE((variant->to_ends_first ? end_of_to : end).await());

@@ -14,7 +14,7 @@
 
 namespace {
 
-struct io_uring_sqe *next_sqe(Ring &ring)
+struct io_uring_sqe *next_sqe(Uring &ring)
 {
 	return io_uring_get_sqe(ring.get());
 }
@@ -29,27 +29,27 @@ FIXTURE_TEARDOWN(pending) {}
 
 FIXTURE_VARIANT(pending)
 {
-	/* Queues what will not complete by itself.  How many requests that is, 0 without a socket. */
-	unsigned (*queue)(Ring &ring, const Pipe &pipe);
+	/* Queues what will not complete by itself.  How many requests, or 0 without a socket. */
+	unsigned (*queue)(Uring &ring, const PipeEnds &pipe);
 };
 
 FIXTURE_VARIANT_ADD(pending, poll)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		io_uring_prep_poll_add(next_sqe(ring), pipe.rd.get(), POLLIN);
 		return 1U;
 	}
 };
 FIXTURE_VARIANT_ADD(pending, multishot_poll)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		io_uring_prep_poll_multishot(next_sqe(ring), pipe.rd.get(), POLLIN);
 		return 1U;
 	}
 };
 FIXTURE_VARIANT_ADD(pending, read)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		static char byte;
 
 		io_uring_prep_read(next_sqe(ring), pipe.rd.get(), &byte, 1, 0);
@@ -58,7 +58,7 @@ FIXTURE_VARIANT_ADD(pending, read)
 };
 FIXTURE_VARIANT_ADD(pending, multishot_accept)
 {
-	.queue = [](Ring &ring, const Pipe &) {
+	.queue = [](Uring &ring, const PipeEnds &) {
 		const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		/* An abstract name of the kernel's choice. */
 		const struct sockaddr any = { .sa_family = AF_UNIX, .sa_data = {} };
@@ -73,21 +73,21 @@ FIXTURE_VARIANT_ADD(pending, multishot_accept)
 };
 FIXTURE_VARIANT_ADD(pending, timeout)
 {
-	.queue = [](Ring &ring, const Pipe &) {
+	.queue = [](Uring &ring, const PipeEnds &) {
 		io_uring_prep_timeout(next_sqe(ring), &hour, 0, 0);
 		return 1U;
 	}
 };
 FIXTURE_VARIANT_ADD(pending, timeout_for_completions)
 {
-	.queue = [](Ring &ring, const Pipe &) {
+	.queue = [](Uring &ring, const PipeEnds &) {
 		io_uring_prep_timeout(next_sqe(ring), &hour, 4, 0);
 		return 1U;
 	}
 };
 FIXTURE_VARIANT_ADD(pending, link)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		struct io_uring_sqe *head = next_sqe(ring);
 
 		io_uring_prep_poll_add(head, pipe.rd.get(), POLLIN);
@@ -103,7 +103,7 @@ FIXTURE_VARIANT_ADD(pending, link)
 };
 FIXTURE_VARIANT_ADD(pending, linked_timeout)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		struct io_uring_sqe *head = next_sqe(ring);
 
 		io_uring_prep_poll_add(head, pipe.rd.get(), POLLIN);
@@ -114,7 +114,7 @@ FIXTURE_VARIANT_ADD(pending, linked_timeout)
 };
 FIXTURE_VARIANT_ADD(pending, drain)
 {
-	.queue = [](Ring &ring, const Pipe &pipe) {
+	.queue = [](Uring &ring, const PipeEnds &pipe) {
 		io_uring_prep_poll_add(next_sqe(ring), pipe.rd.get(), POLLIN);
 
 		struct io_uring_sqe *last = next_sqe(ring);
@@ -126,7 +126,7 @@ FIXTURE_VARIANT_ADD(pending, drain)
 };
 FIXTURE_VARIANT_ADD(pending, futex)
 {
-	.queue = [](Ring &ring, const Pipe &) {
+	.queue = [](Uring &ring, const PipeEnds &) {
 		constexpr unsigned futex_wait = 51, size_u32 = 2;
 		static __u32 word;
 		struct io_uring_sqe *sqe = next_sqe(ring);
@@ -139,7 +139,7 @@ FIXTURE_VARIANT_ADD(pending, futex)
 };
 FIXTURE_VARIANT_ADD(pending, poll_of_itself_by_epoll)
 {
-	.queue = [](Ring &ring, const Pipe &) {
+	.queue = [](Uring &ring, const PipeEnds &) {
 		const int epoll = epoll_create1(EPOLL_CLOEXEC);
 		struct epoll_event event = { .events = EPOLLIN, .data = {} };
 
@@ -151,14 +151,14 @@ FIXTURE_VARIANT_ADD(pending, poll_of_itself_by_epoll)
 
 TEST_F(pending, cancelled_by_the_end)
 {
-	Pipe pipe;
-	Ring ring;
+	PipeEnds pipe;
+	Uring ring;
 
 	ASSERT_EQ(0, pipe.open());
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();

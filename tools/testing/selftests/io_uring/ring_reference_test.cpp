@@ -19,9 +19,9 @@ namespace {
 
 /* What a variant has its reference in. */
 struct Holder {
-	Child child;
-	std::unique_ptr<Peer> peer = std::make_unique<Peer>();
-	Ring watcher;
+	Process child;
+	std::unique_ptr<PeerThread> peer = std::make_unique<PeerThread>();
+	Uring watcher;
 	Fd fd;
 	pid_t waiter = -1;
 	void *map = MAP_FAILED;
@@ -33,7 +33,7 @@ struct Holder {
 int take_child(Holder &held, const std::function<void()> &before,
 	       const std::function<void()> &after)
 {
-	const int err = held.child.start([&](Child &child) {
+	const int err = held.child.start([&](Process &child) {
 		before();
 		child.step();
 		after();
@@ -51,7 +51,7 @@ int child_goes_on(Holder &held)
 	return held.child.go();
 }
 
-int take_mapping(Holder &held, const Ring &ring, size_t len, off_t offset)
+int take_mapping(Holder &held, const Uring &ring, size_t len, off_t offset)
 {
 	held.len = len;
 	held.map = mmap(nullptr, len, PROT_READ, MAP_SHARED, ring.fd(), offset);
@@ -64,7 +64,7 @@ int unmap(Holder &held)
 }
 
 /* Registers the file of @ring with the task that calls. */
-int register_ring(Holder &held, Ring &ring)
+int register_ring(Holder &held, Uring &ring)
 {
 	struct io_uring_rsrc_update arg = {};
 
@@ -125,14 +125,14 @@ FIXTURE_TEARDOWN(reference)
 FIXTURE_VARIANT(reference)
 {
 	/* Takes a reference besides @ring's own.  0, or -errno. */
-	int (*take)(Holder &held, Ring &ring);
+	int (*take)(Holder &held, Uring &ring);
 	/* Gives it up.  0, or -errno. */
 	int (*drop)(Holder &held);
 };
 
 FIXTURE_VARIANT_ADD(reference, duplicate_fd)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		held.fd = Fd(dup(ring.fd()));
 		return held.fd ? 0 : -errno;
 	},
@@ -143,46 +143,48 @@ FIXTURE_VARIANT_ADD(reference, duplicate_fd)
 };
 FIXTURE_VARIANT_ADD(reference, child_that_closes)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return take_child(held, nothing, [&] { ring.close(); });
 	},
 	.drop = child_goes_on
 };
 FIXTURE_VARIANT_ADD(reference, child_that_exits)
 {
-	.take = [](Holder &held, Ring &) { return take_child(held, nothing, [] { _exit(0); }); },
+	.take = [](Holder &held, Uring &) { return take_child(held, nothing, [] { _exit(0); }); },
 	.drop = child_goes_on
 };
 FIXTURE_VARIANT_ADD(reference, child_that_is_killed)
 {
-	.take = [](Holder &held, Ring &) { return take_child(held, nothing, nothing); },
+	.take = [](Holder &held, Uring &) { return take_child(held, nothing, nothing); },
 	.drop = [](Holder &held) { return held.child.signal(SIGKILL); }
 };
 /* Descriptor and mappings go by execve(2). */
 FIXTURE_VARIANT_ADD(reference, child_that_execs)
 {
-	.take = [](Holder &held, Ring &) { return take_child(held, nothing, Child::become_another); },
+	.take = [](Holder &held, Uring &) {
+		return take_child(held, nothing, Process::become_another);
+	},
 	.drop = [](Holder &held) {
 		return held.child.go() || !held.child.await_step() ? -ENOEXEC : 0;
 	}
 };
 FIXTURE_VARIANT_ADD(reference, mapping_in_child)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return take_child(held, [&] { close(ring.fd()); }, [] { _exit(0); });
 	},
 	.drop = child_goes_on
 };
 FIXTURE_VARIANT_ADD(reference, mapping_of_rings)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return take_mapping(held, ring, ring.get()->sq.ring_sz, IORING_OFF_SQ_RING);
 	},
 	.drop = unmap
 };
 FIXTURE_VARIANT_ADD(reference, mapping_of_sqes)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return take_mapping(held, ring, 64 * sizeof(struct io_uring_sqe), IORING_OFF_SQES);
 	},
 	.drop = unmap
@@ -194,14 +196,14 @@ FIXTURE_VARIANT_ADD(reference, registered_by_owner)
 };
 FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_unregisters)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return on_peer(held, [&] { return register_ring(held, ring); });
 	},
 	.drop = [](Holder &held) { return on_peer(held, [&] { return unregister_ring(held); }); }
 };
 FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_ends)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return on_peer(held, [&] { return register_ring(held, ring); });
 	},
 	.drop = end_peer
@@ -209,7 +211,7 @@ FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_ends)
 /* A thread's descriptors may be its own. */
 FIXTURE_VARIANT_ADD(reference, unshared_files_of_thread)
 {
-	.take = [](Holder &held, Ring &) {
+	.take = [](Holder &held, Uring &) {
 		/* As unshare(CLONE_FILES), which Docker forbids. */
 		return on_peer(held, [] {
 			return close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE) ? -errno : 0;
@@ -220,7 +222,7 @@ FIXTURE_VARIANT_ADD(reference, unshared_files_of_thread)
 /* A poll of the ring's file, by a ring that another thread has. */
 FIXTURE_VARIANT_ADD(reference, request_of_another_ring)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		return on_peer(held, [&] {
 			if (const int err = held.watcher.open())
 				return err;
@@ -234,9 +236,9 @@ FIXTURE_VARIANT_ADD(reference, request_of_another_ring)
 /* The thread is in there for sure once the first request has written. */
 FIXTURE_VARIANT_ADD(reference, system_call_in_progress)
 {
-	.take = [](Holder &held, Ring &ring) {
+	.take = [](Holder &held, Uring &ring) {
 		struct sigaction interrupt = {};
-		Pipe entered;
+		PipeEnds entered;
 
 		interrupt.sa_handler = [](int) {};
 		if (sigaction(SIGUSR1, &interrupt, nullptr))
@@ -258,12 +260,12 @@ FIXTURE_VARIANT_ADD(reference, system_call_in_progress)
 TEST_F(reference, keeps_worker)
 {
 	Holder &held = *self->held;
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();

@@ -17,7 +17,7 @@
 namespace {
 
 /* Its thread sleeps after @idle_ms without work; or it is that of the ring @wq_fd. */
-int open_sqpoll(Ring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1)
+int open_sqpoll(Uring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1)
 {
 	struct io_uring_params p = {};
 
@@ -33,7 +33,7 @@ int open_sqpoll(Ring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd 
 
 const char *program_cannot_test(char **)
 {
-	Ring ring;
+	Uring ring;
 	const int err = open_sqpoll(ring);
 
 	return err == -EPERM || err == -EACCES ? skip::no_sqpoll : nullptr;
@@ -60,14 +60,14 @@ FIXTURE_VARIANT_ADD(sqpoll, workers_busy) { .idle_ms = 1, .busy = true };
 TEST_F(sqpoll, ring_ends_thread_and_pool)
 {
 	Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
-	Ring ring;
+	Uring ring;
 
 	ASSERT_EQ(0, open_sqpoll(ring, variant->flags, variant->idle_ms));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 	ASSERT_EQ(0, bounded.submit(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
 
-	const Workers workers = Workers::await(4), thread = Workers::sqpoll();
+	const WorkerSet workers = WorkerSet::await(4), thread = WorkerSet::sqpoll();
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, thread.count()) dump_threads();
@@ -99,19 +99,19 @@ FIXTURE_VARIANT_ADD(attached, second_ends_first) { .first_ends_first = false };
 
 TEST_F(attached, last_ring_ends_thread_and_pool)
 {
-	Ring first, second;
+	Uring first, second;
 
 	ASSERT_EQ(0, open_sqpoll(first));
 	ASSERT_EQ(0, open_sqpoll(second, IORING_SETUP_ATTACH_WQ, 1, first.fd()));
 	ASSERT_EQ(0, serve(first, Class::bounded)) dump_threads();
 
-	const Workers worker = Workers::now(), thread = Workers::sqpoll();
+	const WorkerSet worker = WorkerSet::now(), thread = WorkerSet::sqpoll();
 
 	ASSERT_EQ(1U, thread.count()) dump_threads();
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 
-	Ring &goes = variant->first_ends_first ? first : second;
-	Ring &stays = variant->first_ends_first ? second : first;
+	Uring &goes = variant->first_ends_first ? first : second;
+	Uring &stays = variant->first_ends_first ? second : first;
 	const RingEnd early = goes.end(), late = stays.end();
 
 	goes.close();
@@ -141,18 +141,18 @@ FIXTURE_VARIANT_ADD(beside, sqpoll_ends_last) { .sqpoll_ends_first = false };
 /* To its task it is a ring like others: with any left, the task's own pool stays. */
 TEST_F(beside, task_keeps_its_pool)
 {
-	Ring plain, sqpoll;
+	Uring plain, sqpoll;
 
 	ASSERT_EQ(0, plain.open());
 	ASSERT_EQ(0, serve(plain, Class::bounded)) dump_threads();
 
-	const Workers ours = Workers::now();
+	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count()) dump_threads();
 	ASSERT_EQ(0, open_sqpoll(sqpoll));
 	ASSERT_EQ(0, serve(sqpoll, Class::bounded)) dump_threads();
 
-	const Workers theirs = Workers::now().without(ours), thread = Workers::sqpoll();
+	const WorkerSet theirs = WorkerSet::now().without(ours), thread = WorkerSet::sqpoll();
 	const RingEnd plain_end = plain.end(), sqpoll_end = sqpoll.end();
 
 	ASSERT_EQ(1U, theirs.count()) dump_threads();
@@ -178,7 +178,7 @@ TEST_F(beside, task_keeps_its_pool)
 /* The thread is the process', not that of the thread which made the ring. */
 TEST(outlives_its_maker)
 {
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	std::thread([&] {
@@ -188,7 +188,7 @@ TEST(outlives_its_maker)
 	}).join();
 	ASSERT_EQ(0, err);
 
-	const Workers worker = Workers::now(), thread = Workers::sqpoll();
+	const WorkerSet worker = WorkerSet::now(), thread = WorkerSet::sqpoll();
 
 	ASSERT_EQ(1U, thread.count()) dump_threads();
 	ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -220,15 +220,15 @@ FIXTURE_VARIANT_ADD(process, is_killed_polling)
 	.end = [] { raise(SIGKILL); },
 	.idle_ms = 10'000
 };
-FIXTURE_VARIANT_ADD(process, execs) { .end = Child::become_another, .execs = true };
+FIXTURE_VARIANT_ADD(process, execs) { .end = Process::become_another, .execs = true };
 
 TEST_F(process, ends_thread_and_pool)
 {
-	Child child;
+	Process child;
 
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		Work work(Class::unbounded, 2);
-		Ring ring;
+		Uring ring;
 
 		if (open_sqpoll(ring, 0, variant->idle_ms) || serve(ring, Class::bounded) ||
 		    work.submit(ring))
@@ -239,8 +239,8 @@ TEST_F(process, ends_thread_and_pool)
 	}));
 	ASSERT_TRUE(child.await_step());
 
-	const Workers workers = Workers::await(3, child.pid());
-	const Workers thread = Workers::sqpoll(child.pid());
+	const WorkerSet workers = WorkerSet::await(3, child.pid());
+	const WorkerSet thread = WorkerSet::sqpoll(child.pid());
 
 	ASSERT_EQ(3U, workers.count()) dump_threads(child.pid());
 	ASSERT_EQ(1U, thread.count()) dump_threads(child.pid());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Workers leave by task work of their owner (io_tctx_exit_cb()), which may be
+ * WorkerSet leave by task work of their owner (io_tctx_exit_cb()), which may be
  * stopped, or wait in vfork(2), as its ring is closed.  They leave all the same,
  * as soon as it runs again.  For shells and debuggers that stop processes, and
  * for programs whose threads start others.
@@ -28,13 +28,13 @@ FIXTURE_VARIANT_ADD(stopped, after_close) { .closes_last = true };
 
 TEST_F(stopped, worker_leaves_after_sigcont)
 {
-	Child owner;
-	Ring ring;
+	Process owner;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, owner.start([&](Child &self) {
+	ASSERT_EQ(0, owner.start([&](Process &self) {
 		if (serve(ring, Class::bounded))
 			return 1;
 		self.step();
@@ -45,7 +45,7 @@ TEST_F(stopped, worker_leaves_after_sigcont)
 	}));
 	ASSERT_TRUE(owner.await_step());
 
-	const Workers worker = Workers::now(owner.pid());
+	const WorkerSet worker = WorkerSet::now(owner.pid());
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
 	if (variant->closes_last)
@@ -82,8 +82,8 @@ FIXTURE_VARIANT_ADD(in_vfork, child_has_no_ring) { .child_closes_ring = true };
 TEST_F(in_vfork, worker_leaves_after_child)
 {
 	const bool closes = variant->child_closes_ring;
-	Child vforked;
-	Ring ring;
+	Process vforked;
+	Uring ring;
 	std::binary_semaphore ended(0);
 	int err = 0;
 
@@ -94,7 +94,7 @@ TEST_F(in_vfork, worker_leaves_after_child)
 	/* It is left alone when the test fails. */
 	std::thread([&] {
 		err = serve(ring, Class::bounded);
-		vforked.run_in_vfork([&](Child &self) {
+		vforked.run_in_vfork([&](Process &self) {
 			if (closes)
 				close(ring.fd());
 			self.step();
@@ -107,7 +107,7 @@ TEST_F(in_vfork, worker_leaves_after_child)
 	ASSERT_TRUE(vforked.await_step());
 	ASSERT_EQ(0, err) dump_threads();
 
-	const Workers worker = Workers::now();
+	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ring.close();

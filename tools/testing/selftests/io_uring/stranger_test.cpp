@@ -47,15 +47,15 @@ enum class Halt { stop, trace, freeze };
 
 FIXTURE_VARIANT(stranger)
 {
-	Halt halt;
+	Halt by;
 	/* A request of each ring is pending, too, that only the task itself can complete. */
 	bool pending = false;
 };
 
-FIXTURE_VARIANT_ADD(stranger, stopped) { .halt = Halt::stop };
-FIXTURE_VARIANT_ADD(stranger, stopped_with_requests) { .halt = Halt::stop, .pending = true };
-FIXTURE_VARIANT_ADD(stranger, traced) { .halt = Halt::trace };
-FIXTURE_VARIANT_ADD(stranger, frozen) { .halt = Halt::freeze };
+FIXTURE_VARIANT_ADD(stranger, stopped) { .by = Halt::stop };
+FIXTURE_VARIANT_ADD(stranger, stopped_with_requests) { .by = Halt::stop, .pending = true };
+FIXTURE_VARIANT_ADD(stranger, traced) { .by = Halt::trace };
+FIXTURE_VARIANT_ADD(stranger, frozen) { .by = Halt::freeze };
 
 /*
  * Both have the rings, so that the last descriptor of each is closed as the other is halted,
@@ -63,25 +63,25 @@ FIXTURE_VARIANT_ADD(stranger, frozen) { .halt = Halt::freeze };
  */
 TEST_F(stranger, holds_no_ring_of_ours)
 {
-	std::array<Ring, nr_rings> rings;
+	std::array<Uring, nr_rings> rings;
 	std::vector<RingEnd> ends;
-	const Halt halt = variant->halt;
+	const Halt by = variant->by;
 	Cgroup freezer;
-	Child other;
-	Pipe empty;
-	Ring ours;
+	Process other;
+	PipeEnds empty;
+	Uring ours;
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
-	if (halt == Halt::freeze && !freezer.make_freezer())
+	if (by == Halt::freeze && !freezer.make_freezer())
 		SKIP(return, "%s", skip::no_freezer);
 	ASSERT_EQ(0, empty.open());
-	for (Ring &ring : rings) {
+	for (Uring &ring : rings) {
 		ASSERT_EQ(0, ring.open());
 		ends.push_back(ring.end());
 	}
-	ASSERT_EQ(0, other.start([&](Child &self) {
-		for (Ring &ring : rings) {
+	ASSERT_EQ(0, other.start([&](Process &self) {
+		for (Uring &ring : rings) {
 			struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 			if (variant->pending)
@@ -91,7 +91,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 			if (io_uring_submit(ring.get()) != 1)
 				return 1;
 		}
-		for (Ring &ring : rings)
+		for (Uring &ring : rings)
 			ring.close();
 		self.step();
 		return 0;
@@ -102,17 +102,17 @@ TEST_F(stranger, holds_no_ring_of_ours)
 
 	const RingEnd end = ours.end();
 
-	if (halt == Halt::stop) {
+	if (by == Halt::stop) {
 		ASSERT_EQ(0, other.signal(SIGSTOP));
 		ASSERT_TRUE(WIFSTOPPED(other.await_end(WUNTRACED)));
-	} else if (halt == Halt::trace) {
+	} else if (by == Halt::trace) {
 		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, other.pid(), 0, 0));
 		ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, other.pid(), 0, 0));
 		ASSERT_TRUE(WIFSTOPPED(other.await_end()));
 	} else {
 		ASSERT_TRUE(freezer.enter(other.pid()) && freezer.freeze());
 	}
-	for (Ring &ring : rings)
+	for (Uring &ring : rings)
 		ring.close();
 
 	ours.close();
@@ -120,7 +120,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 
 	/* What waits for it goes on: the rest must come at once, then. */
 	ASSERT_EQ(0, other.signal(SIGKILL));
-	if (halt == Halt::freeze) {
+	if (by == Halt::freeze) {
 		ASSERT_TRUE(freezer.thaw());
 	}
 	ASSERT_NE(-1, other.await_end());

@@ -38,7 +38,7 @@ Ends memory_file()
 /* A pipe with one byte in it. */
 Ends full_pipe()
 {
-	Pipe pipe;
+	PipeEnds pipe;
 
 	if (pipe.open() || write(pipe.wr.get(), "", 1) != 1)
 		return {};
@@ -47,7 +47,7 @@ Ends full_pipe()
 
 Ends empty_pipe()
 {
-	Pipe pipe;
+	PipeEnds pipe;
 
 	if (pipe.open())
 		return {};
@@ -179,7 +179,7 @@ TEST_F(queued, never_of_another_file)
 	Work bounded(Class::bounded), unbounded(Class::unbounded);
 	Ends first = variant->open(), second = variant->open();
 	Ends any = variant->open == full_pipe ? empty_pipe() : full_pipe();
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(first.ours && second.ours && any.ours);
 	ASSERT_EQ(0, ring.open());
@@ -187,7 +187,7 @@ TEST_F(queued, never_of_another_file)
 	ASSERT_EQ(0, bounded.submit(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
 
-	const Workers workers = Workers::await(2);
+	const WorkerSet workers = WorkerSet::await(2);
 
 	ASSERT_EQ(2U, workers.count()) dump_threads();
 	ASSERT_TRUE(workers.await_asleep()) dump_threads();
@@ -220,7 +220,8 @@ TEST_F(queued, never_of_another_file)
 	ASSERT_FALSE(variant->touched(second))
 	{
 		TH_LOG("a request was done to a file that was opened after its submission");
-		TH_LOG("v7.3 cures this, but for what splices: see io_queue_iowq(), io_splice_get_file()");
+		TH_LOG("v7.3 cures this, but for what splices:");
+		TH_LOG("see io_queue_iowq(), io_splice_get_file()");
 	}
 }
 
@@ -230,7 +231,7 @@ TEST(tee_from_pipe_never_of_another)
 	unsigned one_worker[2] = { 1, 1 };
 	Work unbounded(Class::unbounded);
 	Ends first = full_pipe(), second = empty_pipe(), out = empty_pipe();
-	Ring ring;
+	Uring ring;
 
 	ASSERT_TRUE(first.ours && second.ours && out.ours);
 	ASSERT_EQ(1, write(second.ours.get(), "2", 1));
@@ -238,7 +239,7 @@ TEST(tee_from_pipe_never_of_another)
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	ASSERT_EQ(0, unbounded.submit(ring));
 
-	const Workers worker = Workers::await(1);
+	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();

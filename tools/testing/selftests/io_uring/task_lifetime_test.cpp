@@ -18,12 +18,12 @@
 /* What the workers are at as their task ends. */
 FIXTURE(thread)
 {
-	Peer *peer;
+	PeerThread *peer;
 };
 
 FIXTURE_SETUP(thread)
 {
-	self->peer = new Peer;
+	self->peer = new PeerThread;
 }
 
 FIXTURE_TEARDOWN(thread)
@@ -46,13 +46,13 @@ FIXTURE_VARIANT_ADD(thread, busy_unbounded) { .busy = true, .kind = Class::unbou
 TEST_F(thread, ends_its_own_pool)
 {
 	Work work(variant->kind, 4);
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
 
-	const Workers ours = Workers::now();
+	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count()) dump_threads();
 	ASSERT_TRUE(self->peer->run([&] {
@@ -61,7 +61,7 @@ TEST_F(thread, ends_its_own_pool)
 	ASSERT_EQ(0, err);
 
 	const unsigned at_least = variant->busy ? 4 : 1;
-	const Workers theirs = Workers::await(1 + at_least).without(ours);
+	const WorkerSet theirs = WorkerSet::await(1 + at_least).without(ours);
 
 	ASSERT_LE(at_least, theirs.count()) dump_threads();
 	ASSERT_TRUE(theirs.await_asleep()) dump_threads();
@@ -117,12 +117,12 @@ FIXTURE_VARIANT_ADD(process, killed_while_stopped)
 
 TEST_F(process, ends_its_pool)
 {
-	Child child;
-	Ring ring;
+	Process child;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	RingEnd end = ring.end();
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
 
 		for (Work *work : { &bounded, &unbounded })
@@ -137,7 +137,7 @@ TEST_F(process, ends_its_pool)
 	ASSERT_TRUE(child.await_step());
 	ring.close();
 
-	const Workers workers = Workers::await(4, child.pid());
+	const WorkerSet workers = WorkerSet::await(4, child.pid());
 
 	ASSERT_LE(4U, workers.count()) dump_threads(child.pid());
 	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
@@ -174,17 +174,17 @@ FIXTURE_VARIANT_ADD(exec, by_another_thread_with_busy_workers) { .leader = false
 /* Both threads have workers, and the process ends up with one thread. */
 TEST_F(exec, leaves_one_thread)
 {
-	Child child;
-	Ring ring;
+	Process child;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	RingEnd end = ring.end();
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		Work ours(Class::bounded), theirs(Class::unbounded);
 		const auto use = [&](Work &work) {
 			return work.submit(ring) || (!variant->busy && work.release());
 		};
-		Peer peer;
+		PeerThread peer;
 		int err = 0;
 
 		peer.run([&] { err = use(theirs); });
@@ -192,15 +192,15 @@ TEST_F(exec, leaves_one_thread)
 			return 1;
 		self.step();
 		if (variant->leader)
-			Child::become_another();
+			Process::become_another();
 		else
-			peer.run([] { Child::become_another(); });
+			peer.run([] { Process::become_another(); });
 		return 1;
 	}));
 	ASSERT_TRUE(child.await_step());
 	ring.close();
 
-	const Workers workers = Workers::await(2, child.pid());
+	const WorkerSet workers = WorkerSet::await(2, child.pid());
 
 	ASSERT_EQ(2U, workers.count()) dump_threads(child.pid());
 	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
@@ -210,17 +210,17 @@ TEST_F(exec, leaves_one_thread)
 
 	ASSERT_TRUE(child.await_step()) TH_LOG("it did not become another program");
 	ASSERT_EQ(1, thread_count(child.pid())) dump_threads(child.pid());
-	ASSERT_EQ(0U, Workers::now(child.pid()).count());
+	ASSERT_EQ(0U, WorkerSet::now(child.pid()).count());
 }
 
 /* One that ends early stays as a zombie, but its workers do not. */
 TEST(leader_ends_its_own_pool)
 {
-	Child child;
-	Ring ring;
+	Process child;
+	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, child.start([&](Child &self) {
+	ASSERT_EQ(0, child.start([&](Process &self) {
 		std::binary_semaphore served(0), alone(0);
 
 		/* Bounded work needs /proc/self/fd, which is the leader's. */
@@ -244,19 +244,19 @@ TEST(leader_ends_its_own_pool)
 	}));
 	ASSERT_TRUE(child.await_step());
 
-	const Workers both = Workers::now(child.pid());
+	const WorkerSet both = WorkerSet::now(child.pid());
 
 	ASSERT_EQ(2U, both.count()) dump_threads(child.pid());
 	ASSERT_EQ(0, child.go());
 	ASSERT_EQ(1U, both.await_count(1, Deadline(limit::prompt))) dump_threads(child.pid());
 	ASSERT_TRUE(child.await_step());
 
-	const Workers other = Workers::now(child.pid());
+	const WorkerSet other = WorkerSet::now(child.pid());
 
 	ASSERT_EQ(1U, other.count()) dump_threads(child.pid());
 	ASSERT_EQ(0, child.go());
 	ASSERT_TRUE(child.await_step());
-	ASSERT_TRUE(other.tids() == Workers::now(child.pid()).tids()) dump_threads(child.pid());
+	ASSERT_TRUE(other.tids() == WorkerSet::now(child.pid()).tids()) dump_threads(child.pid());
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(other);
 	ASSERT_EQ(0, child.await_end());

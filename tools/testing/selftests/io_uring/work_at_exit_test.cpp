@@ -43,7 +43,7 @@ FIXTURE_VARIANT_ADD(thread, with_unbounded_linked)
 constexpr unsigned requests = 4;
 
 /* Has the one worker that there may be block in the first of them. */
-static int submit(Ring &ring, Work &work)
+static int submit(Uring &ring, Work &work)
 {
 	unsigned one_worker[2] = { 1, 1 };
 	const int err = io_uring_register_iowq_max_workers(ring.get(), one_worker);
@@ -69,16 +69,16 @@ do {										\
 /* The process goes on: nothing but its pool's end tells the worker. */
 TEST_F(thread, is_not_kept)
 {
-	auto peer = std::make_unique<Peer>();
+	auto peer = std::make_unique<PeerThread>();
 	Work work(variant->kind, requests, variant->flags);
-	Ring ring;
+	Uring ring;
 	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_TRUE(peer->run([&] { err = submit(ring, work); }));
 	ASSERT_EQ(0, err);
 
-	const Workers worker = Workers::await(1);
+	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();
@@ -109,22 +109,22 @@ FIXTURE_VARIANT_ADD(process, execs_with_links) { .execs = true, .flags = IOSQE_I
 TEST_F(process, is_not_kept)
 {
 	Work work(Class::bounded, requests, variant->flags);
-	Child child;
+	Process child;
 
 	ASSERT_EQ(0, work.open());
-	ASSERT_EQ(0, child.start([&](Child &self) {
-		Ring ring;
+	ASSERT_EQ(0, child.start([&](Process &self) {
+		Uring ring;
 
 		if (ring.open() || submit(ring, work))
 			return 1;
 		self.step();
 		if (variant->execs)
-			Child::become_another();
+			Process::become_another();
 		return 0;
 	}));
 	ASSERT_TRUE(child.await_step());
 
-	const Workers worker = Workers::await(1, child.pid());
+	const WorkerSet worker = WorkerSet::await(1, child.pid());
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(child.pid());
 	ASSERT_TRUE(worker.await_asleep()) dump_threads(child.pid());
@@ -143,17 +143,17 @@ TEST_F(process, is_not_kept)
 TEST(creation_pending_as_process_is_killed)
 {
 	Work first(Class::bounded), next(Class::bounded, 2);
-	Child owner, vforked;
+	Process owner, vforked;
 
 	ASSERT_EQ(0, first.open());
 	ASSERT_EQ(0, next.open());
 	ASSERT_EQ(0, vforked.open());
-	ASSERT_EQ(0, owner.start([&](Child &) {
-		Ring ring;
+	ASSERT_EQ(0, owner.start([&](Process &) {
+		Uring ring;
 
 		if (ring.open() || submit(ring, first) || next.submit(ring))
 			return 1;
-		return vforked.run_in_vfork([&](Child &self) {
+		return vforked.run_in_vfork([&](Process &self) {
 			self.step();
 			/* Shares the memory, and sees that the worker goes on. */
 			while (!io_uring_cq_ready(ring.get()))
@@ -164,7 +164,7 @@ TEST(creation_pending_as_process_is_killed)
 	}));
 	ASSERT_TRUE(vforked.await_step());
 
-	const Workers worker = Workers::await(1, owner.pid());
+	const WorkerSet worker = WorkerSet::await(1, owner.pid());
 
 	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
 	ASSERT_EQ(0, first.release());

@@ -51,7 +51,7 @@ const char *describe(Exit::Fate fate)
 	return "?";
 }
 
-bool Workers::Worker::gone() const
+bool WorkerSet::Worker::gone() const
 {
 	struct pollfd p = { .fd = pidfd.get(), .events = 0, .revents = 0 };
 
@@ -61,14 +61,14 @@ bool Workers::Worker::gone() const
 	return syscall(SYS_tgkill, pid, tid, 0) && errno == ESRCH;
 }
 
-bool Workers::Worker::asleep() const
+bool WorkerSet::Worker::asleep() const
 {
 	return thread_asleep(pid, tid);
 }
 
-Workers Workers::select(pid_t pid, bool sqpoll)
+WorkerSet WorkerSet::select(pid_t pid, bool sqpoll)
 {
-	Workers workers;
+	WorkerSet workers;
 
 	for (const pid_t tid : threads(pid)) {
 		const auto stat = thread_stat(pid, tid);
@@ -86,10 +86,10 @@ Workers Workers::select(pid_t pid, bool sqpoll)
 	return workers;
 }
 
-Workers Workers::await(size_t nr, pid_t pid)
+WorkerSet WorkerSet::await(size_t nr, pid_t pid)
 {
 	const Deadline deadline(limit::event);
-	Workers workers = now(pid);
+	WorkerSet workers = now(pid);
 
 	while (workers.count() < nr && !deadline.over()) {
 		deadline.back_off();
@@ -98,7 +98,7 @@ Workers Workers::await(size_t nr, pid_t pid)
 	return workers;
 }
 
-std::vector<pid_t> Workers::tids() const
+std::vector<pid_t> WorkerSet::tids() const
 {
 	std::vector<pid_t> tids;
 
@@ -106,12 +106,12 @@ std::vector<pid_t> Workers::tids() const
 	return tids;
 }
 
-size_t Workers::alive() const
+size_t WorkerSet::alive() const
 {
 	return static_cast<size_t>(std::ranges::count(list, false, &Worker::gone));
 }
 
-Workers Workers::without(const Workers &others) &&
+WorkerSet WorkerSet::without(const WorkerSet &others) &&
 {
 	std::erase_if(list, [&](const Worker &worker) {
 		return std::ranges::count(others.list, worker.tid, &Worker::tid);
@@ -123,7 +123,7 @@ Workers Workers::without(const Workers &others) &&
  * Waits until no more than @rest workers are left, the ring of @end is gone,
  * or @deadline is over.  How many workers are left.
  */
-size_t Workers::wait(size_t rest, const Deadline &deadline, const RingEnd *end) const
+size_t WorkerSet::wait(size_t rest, const Deadline &deadline, const RingEnd *end) const
 {
 	for (;;) {
 		std::vector<struct pollfd> fds;
@@ -151,7 +151,7 @@ size_t Workers::wait(size_t rest, const Deadline &deadline, const RingEnd *end) 
 	}
 }
 
-Exit Workers::await_exit(const RingEnd &end) const
+Exit WorkerSet::await_exit(const RingEnd &end) const
 {
 	const Deadline deadline(limit::event);
 	const auto seen = [&](Exit::Fate fate) { return Exit{ fate, deadline.spent() }; };
@@ -168,7 +168,7 @@ Exit Workers::await_exit(const RingEnd &end) const
 	return leave(deadline, limit::grace, Exit::lingering);
 }
 
-Exit Workers::await_exit() const
+Exit WorkerSet::await_exit() const
 {
 	return leave(Deadline(limit::event), limit::prompt, Exit::unwoken);
 }
@@ -177,7 +177,7 @@ Exit Workers::await_exit() const
  * Gives them limit::event, but to one that is asleep after @limit no more.  @since is
  * what the time is told from.
  */
-Exit Workers::leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const
+Exit WorkerSet::leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const
 {
 	const auto seen = [&](Exit::Fate fate) { return Exit{ fate, since.spent() }; };
 
@@ -190,12 +190,12 @@ Exit Workers::leave(const Deadline &since, milliseconds limit, Exit::Fate asleep
 	return seen(Exit::busy);
 }
 
-bool Workers::asleep() const
+bool WorkerSet::asleep() const
 {
 	return std::ranges::all_of(list, &Worker::asleep);
 }
 
-bool Workers::await_asleep() const
+bool WorkerSet::await_asleep() const
 {
 	const Deadline deadline(limit::event);
 
@@ -208,10 +208,10 @@ bool Workers::await_asleep() const
 	return true;
 }
 
-Workers Workers::await_idle()
+WorkerSet WorkerSet::await_idle()
 {
 	const Deadline deadline(limit::event);
-	Workers workers = now();
+	WorkerSet workers = now();
 
 	while ((workers.count() != 1 || !workers.asleep()) && !deadline.over()) {
 		deadline.back_off();
@@ -220,7 +220,7 @@ Workers Workers::await_idle()
 	return workers;
 }
 
-unsigned Workers::serve(Ring &ring, Class c, unsigned nr) const
+unsigned WorkerSet::serve(Uring &ring, Class c, unsigned nr) const
 {
 	unsigned served = 0;
 
@@ -230,7 +230,7 @@ unsigned Workers::serve(Ring &ring, Class c, unsigned nr) const
 	return served;
 }
 
-bool Workers::stay(milliseconds time) const
+bool WorkerSet::stay(milliseconds time) const
 {
 	return count() && wait(count() - 1, Deadline(time)) == count();
 }

@@ -30,15 +30,15 @@ const char *describe(Exit::Fate fate);
  * PF_IO_WORKER in /proc/<pid>/task/<tid>/stat, but for the SQPOLL threads.
  * Not by name: a thread is called iou-wrk-<N> only once it has run.
  *
- * Workers are held by pidfd, so that a TID used again deceives nobody.  Before
+ * WorkerSet are held by pidfd, so that a TID used again deceives nobody.  Before
  * v6.9 a pidfd cannot name a thread (PIDFD_THREAD); there it is by TID.
  */
-class Workers {
+class WorkerSet {
 public:
 	/* The workers that @pid, this process by default, has now. */
-	static Workers now(pid_t pid = getpid()) { return select(pid, false); }
+	static WorkerSet now(pid_t pid = getpid()) { return select(pid, false); }
 	/* Its SQPOLL threads, iou-sqp-<N>, once they have run. */
-	static Workers sqpoll(pid_t pid = getpid()) { return select(pid, true); }
+	static WorkerSet sqpoll(pid_t pid = getpid()) { return select(pid, true); }
 	/*
 	 * The workers that @pid has once they are at least @nr, or those there are
 	 * after limit::event.  Of several requests with IOSQE_ASYNC the first alone has
@@ -46,13 +46,13 @@ public:
 	 * it has run, and is picked for all that follow at once.  As it blocks, the next
 	 * is made (io_wq_dec_running()), by task work of the submitter.
 	 */
-	static Workers await(size_t nr, pid_t pid = getpid());
+	static WorkerSet await(size_t nr, pid_t pid = getpid());
 
 	/*
 	 * The workers of this process once there is but one, and it sleeps, or
 	 * those there are after limit::event.
 	 */
-	static Workers await_idle();
+	static WorkerSet await_idle();
 
 	size_t count() const { return list.size(); }
 	/* The first worker, and TIDs in ascending order; -1 and none if empty. */
@@ -61,7 +61,7 @@ public:
 	/* How many are still there. */
 	size_t alive() const;
 	/* The workers of this snapshot that @others does not have. */
-	Workers without(const Workers &others) &&;
+	WorkerSet without(const WorkerSet &others) &&;
 
 	/*
 	 * Awaits that all leave, now that the ring of @end was closed and idle
@@ -95,7 +95,7 @@ public:
 	 * by these workers, with none lost or added: a pool that is not armed
 	 * has a new worker for each.
 	 */
-	unsigned serve(Ring &ring, Class c, unsigned nr) const;
+	unsigned serve(Uring &ring, Class c, unsigned nr) const;
 	/* True if there is one, and all are still there after @time. */
 	bool stay(milliseconds time) const;
 
@@ -108,7 +108,7 @@ private:
 		bool asleep() const;
 	};
 
-	static Workers select(pid_t pid, bool sqpoll);
+	static WorkerSet select(pid_t pid, bool sqpoll);
 	size_t wait(size_t rest, const Deadline &deadline, const RingEnd *end = nullptr) const;
 	Exit leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const;
 
