@@ -87,7 +87,7 @@ canned_run()
 	[ "$(printf '%s\n' "${lines[@]}" | sed -n '/^failed:/,/^slowest/p' | sed '/^slowest/d')" = \
 "failed: cancel_test:global.write_not_started
     it was not found
-    known: a write that a worker has taken, but not started, cannot be cancelled; fixed in 7.3.4
+    known: a write that a worker has taken, but not started, cannot be cancelled; fixed in 6.12.115, 7.3.2
 failed: fork_test
     exit=139
 skipped: 2 for: needs root's privilege

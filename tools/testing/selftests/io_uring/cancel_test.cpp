@@ -113,7 +113,7 @@ TEST(write_not_started)
 	ASSERT_EQ(-EALREADY, found)
 	{
 		TH_LOG("to cancel a write that a worker has yet to start: %s", strerror(-found));
-		TH_LOG("v7.3.4 cures this: see io_wq_worker_cancel() in io_uring/io-wq.c");
+		TH_LOG("v7.3.2 cures this: see io_wq_worker_cancel() in io_uring/io-wq.c");
 	}
 	ASSERT_EQ(0, page.release());
 	/* All of these, the first work and the cancellation. */

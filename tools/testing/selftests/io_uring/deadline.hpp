@@ -74,7 +74,7 @@ bool await_byte(int fd);
 void watch_for_pauses();
 /*
  * True if the program was stopped and continued, or a wait came back 2 s late, as with
- * a frozen cgroup.  Either interrupts what workers wait in (-EINTR, before v7.3.4 -512)
+ * a frozen cgroup.  Either interrupts what workers wait in (-EINTR, before v7.3.2 -512)
  * and makes their 5 s start anew.
  */
 bool was_paused();

@@ -181,7 +181,7 @@ TEST_F(cut_short, result_is_known)
 		{
 			TH_LOG("a request that was cut short ended with %d, which no manual has",
 			       self->results[i]);
-			TH_LOG("v7.3 cures this: see io_issue_sqe() in io_uring/io_uring.c");
+			TH_LOG("v7.3.2 cures this: see io_issue_sqe() in io_uring/io_uring.c");
 		}
 	}
 }

@@ -220,7 +220,7 @@ TEST_F(queued, never_of_another_file)
 	ASSERT_FALSE(variant->touched(second))
 	{
 		TH_LOG("a request was done to a file that was opened after its submission");
-		TH_LOG("v7.3 cures this, but for what splices:");
+		TH_LOG("v7.3.2 cures this, but for what splices:");
 		TH_LOG("see io_queue_iowq(), io_splice_get_file()");
 	}
 }
