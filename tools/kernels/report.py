@@ -11,7 +11,8 @@ STYLE = """
 :root { color-scheme: light dark; --line: #ccc; --head: #eee; --good: #dfd; --known: #ffd;
         --bad: #fcc }
 @media (prefers-color-scheme: dark) {
-  :root { --line: #555; --head: #333; --good: #143d1c; --known: #4a4210; --bad: #5c1a1a } }
+  :root { --line: #555; --head: #333; --good: #143d1c; --known: #4a4210; --bad: #5c1a1a }
+  svg { filter: invert(1) hue-rotate(180deg) } }
 body { font: 15px sans-serif; margin: 1em auto; padding: 0 1em; max-width: 90em }
 .wide, pre { overflow-x: auto; max-width: 100% }
 table { border-collapse: collapse }
@@ -22,7 +23,7 @@ tr > :first-child { position: sticky; left: 0 }
 td a { color: inherit; text-decoration: none; display: block }
 .good { background: var(--good) } .known { background: var(--known) }
 .bad { background: var(--bad) } small { opacity: .7 }
-pre { background: var(--head); padding: .6em } svg { max-width: 100%; height: auto }
+pre { background: var(--head); padding: .6em } svg { width: 100%; min-width: 600px; height: auto }
 """
 
 
@@ -47,9 +48,14 @@ def rows(runs) -> list:
         table.append([f"liburing: {test}", *(run.liburing.get(test, "-") for run in runs)])
     table.append(["boot, s", *(f"{run.outcome.boot_seconds or 0:.1f}" for run in runs)])
     table.append(["in all, s", *(f"{run.outcome.seconds:.1f}" for run in runs)])
-    table.append(["as expected", *("NO" if run.bad else "known bugs" if run.judgement.findings
-                                   else "yes" for run in runs)])
+    table.append(["as expected", *(summary(run)[1] for run in runs)])
     return table
+
+
+def summary(run) -> tuple:
+    """How the run is coloured, and whether all was as expected."""
+    return (("bad", "NO") if run.bad else
+            ("known", "known bugs") if run.judgement.findings else ("good", "yes"))
 
 
 def as_markdown(runs) -> str:
@@ -111,9 +117,9 @@ def as_html(runs, how: str) -> str:
                           ("in all, s", (f"{run.outcome.seconds:.1f}" for run in runs))):
         page.append(f"<tr><th>{title}" + "".join(f"<td>{value}" for value in values))
     page.append("<tr><th>as expected" + "".join(
-        f"<td class={'bad' if run.bad else 'good'}>{'no' if run.bad else 'yes'}"
-        for run in runs))
-    page.append(f"</table></div><h2>From close() to the exit of the workers</h2>{plot(runs)}")
+        "<td class={}>{}".format(*summary(run)) for run in runs))
+    page.append("</table></div><h2>From close() to the exit of the workers</h2>"
+                f"<div class=wide>{plot(runs)}</div>")
     for number, run in enumerate(runs):
         page.append(f'<h2 id="k{number}">{escape(run.title)}</h2>'
                     f"<p>{escape(run.outcome.release)}")
@@ -127,9 +133,10 @@ def as_html(runs, how: str) -> str:
         page.append("<details><summary>the kernel's log</summary>"
                     f"<pre>{escape(run.outcome.log)}</pre></details>")
     # A link opens what it leads to.
-    page.append("<script>addEventListener('hashchange', () => { const to ="
+    page.append("<script>function show() { const to ="
                 " document.getElementById(location.hash.slice(1));"
-                " if (to && to.open === false) to.open = true; })</script>")
+                " if (to && to.open === false) { to.open = true; to.scrollIntoView(); } }"
+                " addEventListener('hashchange', show); show()</script>")
     return "\n".join(page) + "\n"
 
 
