@@ -40,9 +40,9 @@ int AbsentPage::open()
 	struct uffdio_api api = {};
 	struct uffdio_register missing = {};
 
-	faults = Fd(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
+	faults = Fd::from(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
 	if (!faults)
-		return -errno;
+		return faults.error();
 	api.api = UFFD_API;
 	if (ioctl(faults.get(), UFFDIO_API, &api))
 		return -errno;

@@ -20,13 +20,12 @@ namespace {
 constexpr __u64 cancellation = 100; /* that class Work does not use */
 constexpr unsigned nr = 4;
 
-/* Queues a cancellation with @flags, of what has the file @fd if so. */
-int cancel(Uring &ring, unsigned flags, int fd = -1)
+/* Cancels all requests of the file @fd. */
+int cancel_by_descriptor(Uring &ring, int fd)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
-	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, fd, nullptr, 0, 0);
-	sqe->cancel_flags = flags;
+	io_uring_prep_cancel_fd(sqe, fd, IORING_ASYNC_CANCEL_ALL);
 	sqe->user_data = cancellation;
 	return io_uring_submit(ring.get()) == 1 ? 0 : -EIO;
 }
@@ -39,13 +38,11 @@ struct Outcome {
 
 Outcome await_outcome(Uring &ring, unsigned want)
 {
-	const Deadline deadline(limit::prompt);
 	Outcome seen;
 	struct io_uring_cqe *cqe;
 	unsigned head;
 
-	while (io_uring_cq_ready(ring.get()) < want + 1 && !deadline.over())
-		deadline.back_off();
+	ring.await_ready(want + 1, limit::prompt);
 	io_uring_for_each_cqe(ring.get(), head, cqe) {
 		if (cqe->user_data == cancellation)
 			seen.told = cqe->res;
@@ -115,21 +112,15 @@ TEST_F(cancelled, all_end_and_are_counted)
 	Work work(Class::bounded, nr);
 	PeerThread peer;
 	Uring ring;
-	int err = 0;
 
 	ASSERT_EQ(0, ring.open());
 	const auto submit = [&] {
-		err = io_uring_register_iowq_max_workers(ring.get(), limits);
-		if (!err)
-			err = work.submit(ring);
+		const int err = io_uring_register_iowq_max_workers(ring.get(), limits);
+
+		return err ? err : work.submit(ring);
 	};
 
-	if (variant->by_another) {
-		ASSERT_TRUE(peer.run(submit));
-	} else {
-		submit();
-	}
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, variant->by_another ? peer.run(submit) : submit());
 
 	const WorkerSet workers = WorkerSet::await(variant->running);
 
@@ -138,9 +129,7 @@ TEST_F(cancelled, all_end_and_are_counted)
 	/* By user_data, which they have in common, or whatever they have. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
-	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
-	sqe->addr = work.user_data();
-	sqe->cancel_flags = variant->flags;
+	io_uring_prep_cancel64(sqe, work.user_data(), static_cast<int>(variant->flags));
 	sqe->user_data = cancellation;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
@@ -168,7 +157,7 @@ TEST(queued_splices_by_descriptor)
 		io_uring_prep_splice(io_uring_get_sqe(ring.get()), in.rd.get(), -1, out.wr.get(),
 				     -1, 1, 0);
 	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
-	ASSERT_EQ(0, cancel(ring, IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL, out.wr.get()));
+	ASSERT_EQ(0, cancel_by_descriptor(ring, out.wr.get()));
 
 	const Outcome seen = await_outcome(ring, nr);
 
@@ -209,11 +198,9 @@ TEST_F(sync_cancel, reaches_worker)
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 	ASSERT_TRUE(worker.await_asleep()) dump_threads();
 	reg.flags = IORING_ASYNC_CANCEL_ANY;
-	/* Not io_uring_register_sync_cancel(), which came with liburing 2.3. */
 	reg.timeout = { .tv_sec = 4, .tv_nsec = 0 };
 
-	const int found = io_uring_register(static_cast<unsigned>(ring.fd()),
-					    uapi::register_sync_cancel, &reg, 1);
+	const int found = io_uring_register_sync_cancel(ring.get(), &reg);
 
 	if (found == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);

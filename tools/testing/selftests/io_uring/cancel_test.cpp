@@ -35,9 +35,7 @@ int cancel(Uring &ring, __u64 name)
 	struct io_uring_cqe *cqe;
 	unsigned head;
 
-	/* Not io_uring_prep_cancel64(), which came with liburing 2.2. */
-	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
-	sqe->addr = name;
+	io_uring_prep_cancel64(sqe, name, 0);
 	sqe->user_data = cancellation;
 	if (io_uring_submit(ring.get()) != 1)
 		return -EIO;
@@ -59,16 +57,6 @@ int result(Uring &ring, __u64 name)
 			return cqe->res;
 	}
 	return -EINPROGRESS;
-}
-
-/* True once there are @nr completions that were not taken; false after limit::event. */
-bool await_completions(Uring &ring, unsigned nr)
-{
-	const Deadline deadline(limit::event);
-
-	while (io_uring_cq_ready(ring.get()) < nr && !deadline.over())
-		deadline.back_off();
-	return io_uring_cq_ready(ring.get()) == nr;
 }
 
 /* One worker of each class, blocked until it is released. */
@@ -117,7 +105,7 @@ TEST(write_not_started)
 	}
 	ASSERT_EQ(0, page.release());
 	/* All of these, the first work and the cancellation. */
-	ASSERT_TRUE(await_completions(ring, 5)) dump_threads();
+	ASSERT_EQ(5U, ring.await_ready(5)) dump_threads();
 	ASSERT_EQ(1, result(ring, first));
 	ASSERT_EQ(1, result(ring, second));
 	ASSERT_EQ(-ECANCELED, result(ring, last))
@@ -193,7 +181,7 @@ TEST(last_of_two_writes)
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_EQ(0, work.release());
 	/* All of these, the first work and the cancellation. */
-	const bool done = await_completions(ring, 5);
+	const unsigned done = ring.await_ready(5);
 
 	ASSERT_EQ(1, result(ring, first)) dump_threads();
 	ASSERT_EQ(-ECANCELED, result(ring, last));
@@ -202,9 +190,9 @@ TEST(last_of_two_writes)
 		TH_LOG("a write does not follow those to its file, after one was cancelled");
 		dump_threads();
 	}
-	ASSERT_TRUE(done) dump_threads();
+	ASSERT_EQ(5U, done) dump_threads();
 	ASSERT_EQ(0, between.release());
-	ASSERT_TRUE(await_completions(ring, 6)) dump_threads();
+	ASSERT_EQ(6U, ring.await_ready(6)) dump_threads();
 }
 
 TEST_HARNESS_MAIN

@@ -2,6 +2,7 @@
 
 #include "cgroup.hpp"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <fstream>
 #include <sys/mount.h>
@@ -10,11 +11,18 @@
 #include "deadline.hpp"
 #include "fd.hpp"
 
-bool put(const std::string &path, const std::string &text)
+int put(const std::string &path, const std::string &text)
 {
-	const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+	const Fd file = Fd::from(open(path.c_str(), O_WRONLY | O_CLOEXEC));
 
-	return file && write(file.get(), text.data(), text.size()) == std::ssize(text);
+	if (!file)
+		return file.error();
+
+	const ssize_t written = write(file.get(), text.data(), text.size());
+
+	if (written < 0)
+		return -errno;
+	return written == std::ssize(text) ? 0 : -EIO;
 }
 
 std::string words(const std::string &path)
@@ -37,81 +45,78 @@ bool controller_is_of_v1(const std::string &controller)
 	return false;
 }
 
-bool Cgroup::make(const std::string &controller, bool needs_controller)
+int Cgroup::make(const std::string &controller, bool needs_controller)
 {
-	if (geteuid() || unshare(CLONE_NEWNS) ||
-	    mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))
-		return false;
+	if (geteuid())
+		return -EPERM;
+	if (unshare(CLONE_NEWNS) || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))
+		return -errno;
 	v1 = controller_is_of_v1(controller);
 	prefix = "/" + controller + ".";
 	if (v1) {
 		if (mount("none", root.c_str(), "cgroup", 0, (controller + ",noprefix").c_str()) &&
 		    mount("none", root.c_str(), "cgroup", 0, controller.c_str()))
-			return false;
+			return -errno;
 		if (access((root + "/cpus").c_str(), F_OK) == 0)
 			prefix.erase(1);
-	} else if (mount("none", root.c_str(), "cgroup2", 0, nullptr) ||
-		   (needs_controller && words(root + "/cgroup.subtree_control").find(controller) ==
-						std::string::npos)) {
-		return false;
+	} else {
+		if (mount("none", root.c_str(), "cgroup2", 0, nullptr))
+			return -errno;
+		const std::string there = words(root + "/cgroup.subtree_control");
+
+		if (needs_controller && there.find(controller) == std::string::npos)
+			return -ENOENT;
 	}
-	if (cleanup.start([dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
-		return false;
-	return mkdir(dir.c_str(), 0700) == 0;
+	if (const int err = cleanup.start(
+		    [dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
+		return err;
+	return mkdir(dir.c_str(), 0700) ? -errno : 0;
 }
 
-bool Cgroup::make_cpuset()
+int Cgroup::make_cpuset()
 {
-	if (!make("cpuset", true))
-		return false;
-	/* The first version wants the nodes of memory, too. */
-	put(dir + prefix + "mems", words(root + prefix + "mems"));
-	return true;
+	if (const int err = make("cpuset", true))
+		return err;
+	/* The first version wants the nodes of memory, too; the second may do without. */
+	const int err = put(dir + prefix + "mems", words(root + prefix + "mems"));
+
+	return v1 ? err : 0;
 }
 
-bool Cgroup::make_freezer()
+int Cgroup::make_freezer()
 {
 	return make("freezer", false);
 }
 
-bool Cgroup::freeze() const
+bool Cgroup::frozen() const
+{
+	if (v1)
+		return words(dir + prefix + "state") == "FROZEN";
+
+	std::ifstream events(dir + "/cgroup.events");
+
+	for (std::string line; std::getline(events, line);)
+		if (line == "frozen 1")
+			return true;
+	return false;
+}
+
+int Cgroup::freeze() const
 {
 	const Deadline deadline(limit::event);
 
-	if (v1) {
-		if (!put(dir + prefix + "state", "FROZEN"))
-			return false;
-		while (words(dir + prefix + "state") != "FROZEN" && !deadline.over())
-			deadline.back_off();
-		return !deadline.over();
-	}
-	if (!put(dir + "/cgroup.freeze", "1"))
-		return false;
-
-	const auto frozen = [&] {
-		std::ifstream events(dir + "/cgroup.events");
-
-		for (std::string line; std::getline(events, line);)
-			if (line == "frozen 1")
-				return true;
-		return false;
-	};
-
-	while (!frozen() && !deadline.over())
+	if (const int err =
+		    v1 ? put(dir + prefix + "state", "FROZEN") : put(dir + "/cgroup.freeze", "1"))
+		return err;
+	while (!frozen()) {
+		if (deadline.over())
+			return -ETIME;
 		deadline.back_off();
-	return !deadline.over();
+	}
+	return 0;
 }
 
-bool Cgroup::thaw() const
+int Cgroup::thaw() const
 {
 	return v1 ? put(dir + prefix + "state", "THAWED") : put(dir + "/cgroup.freeze", "0");
-}
-
-int first_cpu(const cpu_set_t &set)
-{
-	int cpu = 0;
-
-	while (!CPU_ISSET(cpu, &set))
-		cpu++;
-	return cpu;
 }

@@ -3,15 +3,14 @@
 #ifndef CGROUP_HPP
 #define CGROUP_HPP
 
-#include <sched.h>
 #include <string>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "janitor.hpp"
 
-/* Writes to a file of sysfs or a cgroup, in one call. */
-bool put(const std::string &path, const std::string &text);
+/* Writes to a file of sysfs or a cgroup, in one call.  0, or -errno. */
+int put(const std::string &path, const std::string &text);
 /* The first line of such a file. */
 std::string words(const std::string &path);
 
@@ -32,20 +31,25 @@ public:
 			leave();
 	}
 
-	/* False where there can be none.  The thawing of tasks needs no controller in v2. */
-	bool make_cpuset();
-	bool make_freezer();
+	/*
+	 * Makes a cgroup that has this controller.  Cgroup 2 freezes tasks without any.
+	 * All return 0, or -errno.
+	 */
+	int make_cpuset();
+	int make_freezer();
 
-	/* Of a cpuset: the CPUs of those in it, as "0-1".  Until this is done none can be. */
-	bool allow(const std::string &cpus) const { return put(dir + prefix + "cpus", cpus); }
-	bool freeze() const;
-	bool thaw() const;
+	/* Of a cpuset: the CPUs of those in it, as "0-1".  Nobody can enter before. */
+	int allow(const std::string &cpus) const { return put(dir + prefix + "cpus", cpus); }
+	/* Waits until all in it are frozen. */
+	int freeze() const;
+	int thaw() const;
 	/* A process, by default this one, goes there; this one goes back to where all are. */
-	bool enter(pid_t pid = 0) const { return put(dir + "/cgroup.procs", std::to_string(pid)); }
-	bool leave() const { return put(root + "/cgroup.procs", "0"); }
+	int enter(pid_t pid = 0) const { return put(dir + "/cgroup.procs", std::to_string(pid)); }
+	int leave() const { return put(root + "/cgroup.procs", "0"); }
 
 private:
-	bool make(const std::string &controller, bool needs_controller);
+	int make(const std::string &controller, bool needs_controller);
+	bool frozen() const;
 
 	/* Where nothing is mounted, that tests need, or that is the same. */
 	const std::string root = "/sys/fs";
@@ -54,7 +58,5 @@ private:
 	bool v1 = false;
 	Janitor cleanup;
 };
-
-int first_cpu(const cpu_set_t &set);
 
 #endif /* CGROUP_HPP */

@@ -59,13 +59,12 @@ const char *enter_own_namespaces(char **argv)
 
 void let_go_of_streams()
 {
-	const int null = open("/dev/null", O_RDWR);
+	const Fd null = Fd::from(open("/dev/null", O_RDWR));
 
-	if (null < 0)
+	if (!null)
 		return;
 	for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
-		dup2(null, fd);
-	close(null);
+		dup2(null.get(), fd);
 }
 
 /* Runs it with @args, and without output.  Its status, or -ETIME. */
@@ -95,11 +94,11 @@ bool criu_installed()
 int Checkpoint::open()
 {
 	constexpr int cmd_create = 6; /* FSCONFIG_CMD_CREATE of <linux/mount.h> */
-	const Fd tmpfs(static_cast<int>(syscall(SYS_fsopen, "tmpfs", 0)));
+	const Fd tmpfs = Fd::from(syscall(SYS_fsopen, "tmpfs", 0));
 
 	syscall(SYS_fsconfig, tmpfs.get(), cmd_create, nullptr, nullptr, 0);
-	images = Fd(static_cast<int>(syscall(SYS_fsmount, tmpfs.get(), 0, 0)));
-	return images ? 0 : -errno;
+	images = Fd::from(syscall(SYS_fsmount, tmpfs.get(), 0, 0));
+	return images.error();
 }
 
 int Checkpoint::run(std::vector<std::string> args)

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string.h>
 #include <sys/mman.h>
+#include <system_error>
 
 #include "peer.hpp"
 #include "promise.hpp"
@@ -32,6 +33,7 @@ public:
 	int open();
 	/* Has a worker do a request.  Its result, or -errno. */
 	int serve();
+	/* As Uring::end(). */
 	RingEnd end();
 	/* 0, or -errno. */
 	int close();
@@ -103,14 +105,16 @@ int FdlessRing::serve()
 RingEnd FdlessRing::end()
 {
 	PipeEnds pipe;
+	int err = pipe.open();
 
-	if (pipe.open() == 0) {
+	if (!err) {
 		const int wr = pipe.wr.get();
 
-		if (call(IORING_REGISTER_FILES, &wr) == 0)
-			return RingEnd(std::move(pipe.rd));
+		err = call(IORING_REGISTER_FILES, &wr);
 	}
-	return RingEnd(Fd());
+	if (err)
+		throw std::system_error(-err, std::generic_category(), "IORING_REGISTER_FILES");
+	return RingEnd(std::move(pipe.rd));
 }
 
 int FdlessRing::close()
@@ -168,22 +172,25 @@ TEST_F(fdless, unregistered)
 TEST_F(fdless, thread_ends)
 {
 	FdlessRing &ring = *self->ring;
-	int err = -1;
 	auto peer = std::make_unique<PeerThread>();
 
-	ASSERT_TRUE(peer->run([&] {
-		err = ring.open();
-		if (!err)
-			err = ring.serve();
-	}));
+	const int err = peer->run([&] {
+		const int err = ring.open();
+
+		return err ? err : ring.serve();
+	});
+
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_setup_flag);
 	ASSERT_EQ(0, err) TH_LOG("ring: %s", strerror(-err));
 
 	const WorkerSet worker = WorkerSet::now();
-	RingEnd end{ Fd() };
+	RingEnd end;
 
-	ASSERT_TRUE(peer->run([&] { end = ring.end(); }));
+	ASSERT_EQ(0, peer->run([&] {
+		end = ring.end();
+		return 0;
+	}));
 	ASSERT_EQ(1U, worker.count()) dump_threads();
 
 	/* Its end waits for the worker, so don't wait for it to look at that. */

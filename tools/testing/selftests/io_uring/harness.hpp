@@ -56,8 +56,9 @@ struct ksft_pointer {
 };
 
 /*
- * Chosen for the NULL and the literal offset that the harness maps its memory
- * with, and for nothing that mmap(2) itself takes as well.
+ * The harness assigns what mmap(2) returns to pointers of other types, which C++ does not
+ * convert.  It passes NULL and an int as the offset.  No other caller here does both, so
+ * that only the harness gets this overload.
  */
 template <std::same_as<int> T>
 ksft_pointer mmap(decltype(NULL), size_t len, int prot, int flags, int fd, T off)
@@ -180,20 +181,15 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 	}
 }
 
-#define __KSFT_TEST(test_name, signal)					\
+#undef TEST
+#define TEST(test_name)							\
 	static void test_name##_body(struct __test_metadata *);		\
-	__TEST_IMPL(test_name, signal)					\
+	__TEST_IMPL(test_name, -1)					\
 	{								\
 		ksft_run(_metadata, [&] { test_name##_body(_metadata); }); \
 	}								\
 	static void test_name##_body(					\
 		[[maybe_unused]] struct __test_metadata *_metadata)
-
-#undef TEST
-#define TEST(test_name) __KSFT_TEST(test_name, -1)
-
-#undef TEST_SIGNAL
-#define TEST_SIGNAL(test_name, signal) __KSFT_TEST(test_name, signal)
 
 /*
  * The harness calls the functions of a fixture with the variant, and since
@@ -235,47 +231,25 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 	static const bool fixture_name##_teardown_parent = false;	\
 	__KSFT_FIXTURE_FN(fixture_name##_teardown, fixture_name)
 
-#ifdef FIXTURE_TEARDOWN_PARENT
-#undef FIXTURE_TEARDOWN_PARENT
-#define FIXTURE_TEARDOWN_PARENT(fixture_name)				\
-	static const bool fixture_name##_teardown_parent = true;	\
-	__KSFT_FIXTURE_FN(fixture_name##_teardown, fixture_name)
-#endif
-
-#define __KSFT_TEST_F(fixture_name, test_name, signal, timeout)		\
+#undef TEST_F_TIMEOUT
+#define TEST_F_TIMEOUT(fixture_name, test_name, timeout)		\
 	__KSFT_FORWARD(fixture_name##_##test_name, fixture_name)	\
-	__TEST_F_IMPL(fixture_name, test_name, signal, timeout)
+	__TEST_F_IMPL(fixture_name, test_name, -1, timeout)
 
 #undef TEST_F
 #define TEST_F(fixture_name, test_name)					\
-	__KSFT_TEST_F(fixture_name, test_name, -1, TEST_TIMEOUT_DEFAULT)
+	TEST_F_TIMEOUT(fixture_name, test_name, TEST_TIMEOUT_DEFAULT)
 
-#undef TEST_F_SIGNAL
-#define TEST_F_SIGNAL(fixture_name, test_name, signal)			\
-	__KSFT_TEST_F(fixture_name, test_name, signal, TEST_TIMEOUT_DEFAULT)
-
-#undef TEST_F_TIMEOUT
-#define TEST_F_TIMEOUT(fixture_name, test_name, timeout)		\
-	__KSFT_TEST_F(fixture_name, test_name, -1, timeout)
-
-/* The literal 0 these compare with is no pointer once it is a variable. */
-#define __KSFT_NULL(seen, str, assert)					\
-	__EXPECT(static_cast<void *>(nullptr), "NULL", seen, str, ==, assert)
+/* For pointers and objects, too, that convert to bool. */
 #define __KSFT_BOOL(seen, str, op, assert)				\
 	__EXPECT(false, "0", static_cast<bool>(seen), str, op, assert)
 
-#undef ASSERT_NULL
-#define ASSERT_NULL(seen) __KSFT_NULL(seen, #seen, 1)
-#undef EXPECT_NULL
-#define EXPECT_NULL(seen) __KSFT_NULL(seen, #seen, 0)
 #undef ASSERT_TRUE
 #define ASSERT_TRUE(seen) __KSFT_BOOL(seen, #seen, !=, 1)
 #undef EXPECT_TRUE
 #define EXPECT_TRUE(seen) __KSFT_BOOL(seen, #seen, !=, 0)
 #undef ASSERT_FALSE
 #define ASSERT_FALSE(seen) __KSFT_BOOL(seen, #seen, ==, 1)
-#undef EXPECT_FALSE
-#define EXPECT_FALSE(seen) __KSFT_BOOL(seen, #seen, ==, 0)
 
 /*
  * To be defined by a program that cannot do with io_uring alone: why it cannot

@@ -49,13 +49,11 @@ std::vector<__u64> reap(Uring &ring, unsigned nr)
 	const Deadline deadline(limit::event);
 	std::vector<__u64> names;
 
-	while (names.size() < nr && !deadline.over()) {
+	while (names.size() < nr) {
 		struct io_uring_cqe *cqe;
 
-		if (io_uring_peek_cqe(ring.get(), &cqe)) {
-			deadline.back_off();
-			continue;
-		}
+		if (ring.wait(&cqe, deadline))
+			break;
 		names.push_back(cqe->res < 0 ? 0 : cqe->user_data);
 		io_uring_cqe_seen(ring.get(), cqe);
 	}
@@ -141,7 +139,6 @@ TEST(other_pool_waits_for_first)
 	AbsentPage page;
 	PeerThread peer;
 	Uring ring;
-	int submitted = 0;
 
 	ASSERT_TRUE(file);
 	if (page.open())
@@ -154,11 +151,10 @@ TEST(other_pool_waits_for_first)
 	const WorkerSet mine = WorkerSet::now();
 
 	ASSERT_EQ(1U, mine.count()) dump_threads();
-	ASSERT_TRUE(peer.run([&] {
+	ASSERT_EQ(1, peer.run([&] {
 		queue_write(ring, file, "", second);
-		submitted = io_uring_submit(ring.get());
+		return io_uring_submit(ring.get());
 	}));
-	ASSERT_EQ(1, submitted);
 
 	const WorkerSet theirs = WorkerSet::await(2).without(mine);
 

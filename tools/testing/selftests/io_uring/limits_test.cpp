@@ -74,10 +74,7 @@ TEST(set_while_threads_come)
 	for (int i = 0; i < 20; i++) {
 		auto peer = std::make_unique<PeerThread>();
 		const auto submit = [&](Work &work) {
-			int err = -ETIME;
-
-			peer->run([&] { err = work.submit(ring); });
-			return err;
+			return peer->run([&] { return work.submit(ring); });
 		};
 
 		ASSERT_LIMITED(limit_of_two, ring, submit, "__io_uring_add_tctx_node()");
@@ -112,10 +109,7 @@ TEST(creation_pending_as_worker_leaves)
 	Uring ring;
 	int err = -1;
 	const auto submit = [&](Work &work) {
-		int err = -ETIME;
-
-		peer->run([&] { err = work.submit(ring); });
-		return err;
+		return peer->run([&] { return work.submit(ring); });
 	};
 
 	ASSERT_EQ(0, vforked.open());
@@ -131,8 +125,11 @@ TEST(creation_pending_as_worker_leaves)
 	ASSERT_TRUE(both.await_asleep()) dump_threads();
 
 	std::thread owner_waits([&] {
-		peer->run([&] {
-			err = vforked.run_in_vfork([](Process &self) { return self.step(), 0; });
+		err = peer->run([&] {
+			return vforked.run_in_vfork([](Process &self) {
+				self.step();
+				return 0;
+			});
 		});
 	});
 	ASSERT_TRUE(vforked.await_step());

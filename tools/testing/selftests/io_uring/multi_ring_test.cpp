@@ -110,19 +110,17 @@ FIXTURE_TEARDOWN(two_threads)
 TEST_F(two_threads, each_ends_its_own_pool)
 {
 	Uring ours, theirs;
-	int err = -1;
 
 	ASSERT_EQ(0, ours.open());
 	ASSERT_EQ(0, serve(ours, Class::bounded)) dump_threads();
 
 	const WorkerSet our_worker = WorkerSet::now();
 
-	ASSERT_TRUE(self->peer->run([&] {
-		err = theirs.open();
-		if (!err)
-			err = serve(theirs, Class::bounded);
+	ASSERT_EQ(0, self->peer->run([&] {
+		const int err = theirs.open();
+
+		return err ? err : serve(theirs, Class::bounded);
 	}));
-	ASSERT_EQ(0, err);
 
 	const WorkerSet their_worker = WorkerSet::now().without(our_worker);
 	const RingEnd our_end = ours.end(), their_end = theirs.end();
@@ -130,7 +128,10 @@ TEST_F(two_threads, each_ends_its_own_pool)
 	ASSERT_EQ(1U, our_worker.count()) dump_threads();
 	ASSERT_EQ(1U, their_worker.count()) dump_threads();
 
-	ASSERT_TRUE(self->peer->run([&] { theirs.close(); }));
+	ASSERT_EQ(0, self->peer->run([&] {
+		theirs.close();
+		return 0;
+	}));
 	ASSERT_WORKERS_EXIT(their_worker, their_end);
 	ASSERT_EQ(8U, our_worker.serve(ours, Class::bounded, 8)) dump_threads();
 
@@ -141,12 +142,11 @@ TEST_F(two_threads, each_ends_its_own_pool)
 TEST_F(two_threads, shared_ring_ends_both_pools)
 {
 	Uring ring;
-	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	ASSERT_TRUE(self->peer->run([&] { err = serve(ring, Class::bounded); }));
-	ASSERT_EQ(0, err) dump_threads();
+	ASSERT_EQ(0, self->peer->run([&] { return serve(ring, Class::bounded); }))
+		dump_threads();
 
 	const WorkerSet workers = WorkerSet::now();
 	const RingEnd end = ring.end();
@@ -161,14 +161,12 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 {
 	Work our_work(Class::bounded), their_work(Class::bounded);
 	Uring ring;
-	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, our_work.submit(ring));
-	ASSERT_TRUE(self->peer->run([&] { err = their_work.submit(ring); }));
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, self->peer->run([&] { return their_work.submit(ring); }));
 
 	const WorkerSet workers = WorkerSet::await(2);
 
@@ -184,14 +182,12 @@ TEST_F(two_threads, limits_bind_the_newcomer)
 	Work work(Class::bounded, 4);
 	unsigned limits[2] = { 1, 1 };
 	Uring ring;
-	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
 	const RingEnd end = ring.end();
 
-	ASSERT_TRUE(self->peer->run([&] { err = work.submit(ring); }));
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, self->peer->run([&] { return work.submit(ring); }));
 
 	const WorkerSet worker = WorkerSet::await(1);
 
@@ -215,7 +211,10 @@ TEST_F(two_threads, stranger_closes_ring)
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(self->peer->run([&] { ring.close(); }));
+	ASSERT_EQ(0, self->peer->run([&] {
+		ring.close();
+		return 0;
+	}));
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 

@@ -85,8 +85,8 @@ TEST_F(existing, namespace_is_joined)
 		const std::string path =
 			"/proc/" + std::to_string(inhabitant.pid()) + "/ns/" + variant->file;
 
-		ns = Fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-		return ns ? 0 : errno;
+		ns = Fd::from(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+		return -ns.error();
 	};
 	const auto join = [&] { return setns(ns.get(), variant->type) ? -errno : 0; };
 

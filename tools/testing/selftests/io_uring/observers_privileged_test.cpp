@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "janitor.hpp"
+#include "cgroup.hpp"
 #include "observer.hpp"
 
 /* -errno, or 0 as a user who has no other process. */
@@ -49,14 +49,6 @@ TEST(rlimit_nproc_has_room_for_child)
 	nproc.rlim_cur = 2;
 	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
 	ASSERT_RELIEVED(-EAGAIN, 0, try_fork);
-}
-
-/* 0 if @text went into the file, else -errno. */
-static int put(const std::string &path, std::string_view text)
-{
-	const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-
-	return file && write(file.get(), text.data(), text.size()) > 0 ? 0 : -errno;
 }
 
 TEST(pids_max_has_room_for_child)

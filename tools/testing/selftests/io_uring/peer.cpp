@@ -2,7 +2,9 @@
 
 #include "peer.hpp"
 
-bool PeerThread::run(std::function<void()> step)
+#include <errno.h>
+
+int PeerThread::run(std::function<int()> step)
 {
 	const Deadline deadline(limit::event);
 	std::unique_lock lock(mutex);
@@ -11,8 +13,8 @@ bool PeerThread::run(std::function<void()> step)
 	changed.notify_all();
 	while (!changed.wait_for(lock, milliseconds(deadline.poll_ms()), [this] { return !todo; }))
 		if (deadline.over())
-			return false;
-	return true;
+			return -ETIME;
+	return result;
 }
 
 void PeerThread::loop(const std::stop_token &stop)
@@ -20,7 +22,7 @@ void PeerThread::loop(const std::stop_token &stop)
 	std::unique_lock lock(mutex);
 
 	while (changed.wait(lock, stop, [this] { return !!todo; })) {
-		todo();
+		result = todo();
 		todo = nullptr;
 		changed.notify_all();
 	}

@@ -18,15 +18,16 @@ class PeerThread {
 public:
 	PeerThread() : thread([this](const std::stop_token &stop) { loop(stop); }) {}
 
-	/* Runs @step there.  False if it takes longer than limit::event. */
-	bool run(std::function<void()> step);
+	/* Runs @step there.  What it returns, or -ETIME if it takes longer than limit::event. */
+	[[nodiscard]] int run(std::function<int()> step);
 
 private:
 	void loop(const std::stop_token &stop);
 
 	std::mutex mutex;
 	std::condition_variable_any changed;
-	std::function<void()> todo;
+	std::function<int()> todo;
+	int result = 0;
 	/* Last, so that what it uses outlives it. */
 	std::jthread thread;
 };

@@ -5,8 +5,6 @@
  * the workers that there are like other threads, and io_wq_cpu_offline() tells pools of
  * CPUs.  confinement_test looks at the workers to come.
  */
-#include <string.h>
-
 #include "cgroup.hpp"
 #include "promise.hpp"
 
@@ -25,7 +23,7 @@ TEST(confined_to_cpuset)
 	Cgroup cpuset;
 	Uring ring;
 
-	if (!cpuset.make_cpuset())
+	if (cpuset.make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
@@ -33,14 +31,14 @@ TEST(confined_to_cpuset)
 	const WorkerSet worker = WorkerSet::now();
 
 	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(cpuset.allow(std::to_string(first_cpu(allowed_cpu(1)))) && cpuset.enter())
-		TH_LOG("cpuset: %s", strerror(errno));
+	ASSERT_EQ(0, cpuset.allow(std::to_string(first_cpu(allowed_cpu(1)))));
+	ASSERT_EQ(0, cpuset.enter());
 	ASSERT_SERVED_AND_EXIT(ring, worker);
 
 	/* A new pool, in the cpuset from the start. */
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	ASSERT_TRUE(cpuset.leave()) TH_LOG("cpuset: %s", strerror(errno));
+	ASSERT_EQ(0, cpuset.leave());
 	ASSERT_SERVED_AND_EXIT(ring, WorkerSet::now());
 }
 
@@ -61,11 +59,11 @@ TEST(cpu_unplugged)
 	/* A cpuset of the first version would lose the CPU for good. */
 	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
 		SKIP(return, "%s", skip::no_hotplug);
-	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1"); }));
+	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1") == 0; }));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs));
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	if (!put(online, "0"))
+	if (put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
 
 	/* First without the CPU, then as it comes back to a pool that has workers. */
@@ -75,8 +73,7 @@ TEST(cpu_unplugged)
 		}
 		ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
 		if (comes_back) {
-			ASSERT_TRUE(put(online, "1"))
-				TH_LOG("%s: %s", online.c_str(), strerror(errno));
+			ASSERT_EQ(0, put(online, "1"));
 			ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
 		}
 

@@ -26,7 +26,7 @@ std::string task_dir(pid_t pid)
 /* The text of a small file, empty if it cannot be read. */
 std::string slurp(const std::string &path)
 {
-	const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+	const Fd file = Fd::from(open(path.c_str(), O_RDONLY | O_CLOEXEC));
 	char buf[4096];
 	const ssize_t len = file ? read(file.get(), buf, sizeof(buf)) : -1;
 
@@ -140,6 +140,15 @@ cpu_set_t allowed_cpu(int nr)
 		nr--;
 	}
 	return one;
+}
+
+int first_cpu(const cpu_set_t &set)
+{
+	int cpu = 0;
+
+	while (!CPU_ISSET(cpu, &set))
+		cpu++;
+	return cpu;
 }
 
 size_t open_files()

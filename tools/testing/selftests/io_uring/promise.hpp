@@ -6,6 +6,19 @@
 #include "harness.hpp"
 #include "workers.hpp"
 
+/* Says why workers should have left, and what is still there. */
+inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers, const Exit &seen)
+{
+	TH_LOG("%s: %zu of %zu are still there after %.3f ms", describe(seen.fate), workers.alive(),
+	       workers.count(), seen.spent.count() / 1e3);
+	if (seen.fate == Exit::lingering) {
+		const char *promise = exit_on_idle_promise();
+
+		TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
+	}
+	dump_threads();
+}
+
 /*
  * Each of @workers leaves, as the ring of @end, the last one of its task, was
  * closed.  Behaviour decides first: a worker that leaves is right on any
@@ -22,27 +35,12 @@ do {										\
 	TH_LOG("workers left %.3f ms after close()", seen.spent.count() / 1e3);	\
 } while (0)
 
-/* Each of @workers, or SQPOLL threads, leaves as its task ends. */
+/* Each of @workers, or SQPOLL threads, leaves as its task ends, on any kernel. */
 #define ASSERT_WORKERS_END(workers)						\
 do {										\
 	const Exit seen = (workers).await_exit();				\
 										\
-	ASSERT_EQ(Exit::gone, seen.fate)					\
-	{									\
-		TH_LOG("%s: %zu of %zu are still there after %.3f ms", describe(seen.fate), \
-		       (workers).alive(), (workers).count(), seen.spent.count() / 1e3); \
-		dump_threads();							\
-	}									\
+	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, workers, seen);	\
 } while (0)
-
-inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers, const Exit &seen)
-{
-	const char *promise = exit_on_idle_promise();
-
-	TH_LOG("%s: %zu of %zu workers are still there %.3f ms after close()", describe(seen.fate),
-	       workers.alive(), workers.count(), seen.spent.count() / 1e3);
-	TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
-	dump_threads();
-}
 
 #endif /* PROMISE_HPP */

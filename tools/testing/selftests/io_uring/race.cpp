@@ -10,7 +10,7 @@
 
 #include "kernel.hpp"
 
-Chore::Chore(Punt how) : how(how), file(open("/proc/self/comm", O_RDONLY | O_CLOEXEC)) {}
+Chore::Chore(Punt how) : how(how), file(Fd::from(open("/proc/self/comm", O_RDONLY | O_CLOEXEC))) {}
 
 int Chore::submit(Uring &ring)
 {
@@ -28,24 +28,15 @@ int Chore::submit(Uring &ring)
 /* Awaits one completion for limit::grace.  What it brought, or late. */
 static Completion reap_one(Uring &ring)
 {
-	const Deadline deadline(limit::grace);
-	struct io_uring_cqe *cqe = nullptr;
+	struct io_uring_cqe *cqe;
 
-	/* Also when over, as it may have come since. */
-	do {
-		const int ms = deadline.poll_ms();
-		struct __kernel_timespec ts = { .tv_sec = ms / 1000,
-						.tv_nsec = ms % 1000 * 1'000'000L };
+	if (ring.wait(&cqe, Deadline(limit::grace)))
+		return Completion::late;
 
-		if (io_uring_wait_cqe_timeout(ring.get(), &cqe, &ts) == 0) {
-			const Completion seen =
-				cqe->res > 0 ? Completion::done : Completion::failed;
+	const bool done = cqe->res > 0;
 
-			io_uring_cqe_seen(ring.get(), cqe);
-			return seen;
-		}
-	} while (!deadline.over());
-	return Completion::late;
+	io_uring_cqe_seen(ring.get(), cqe);
+	return done ? Completion::done : Completion::failed;
 }
 
 const char *describe(Completion seen)
@@ -168,16 +159,18 @@ bool Moment::await(const WorkerSet &worker)
 			const Deadline glance(milliseconds(1));
 
 			/* For some microseconds only: there is no time for a system call. */
-			while (!(stopped = current.sprung()) && !glance.over())
-				;
+			do
+				stopped = current.sprung();
+			while (!stopped && !glance.over());
 		} while (!stopped && worker.alive() && !worker.asleep() && !deadline.over());
 		return stopped;
 	}
 
 	struct pollfd p = { .fd = current.fd(), .events = POLLIN, .revents = 0 };
 
-	while (poll(&p, 1, 1) == 0 && !worker.asleep() && !deadline.over())
-		;
+	while (!worker.asleep() && !deadline.over())
+		if (poll(&p, 1, 1))
+			break;
 	stopped = current.sprung() && worker.alive() && !worker.asleep();
 	if (stopped) {
 		places.insert(nth);

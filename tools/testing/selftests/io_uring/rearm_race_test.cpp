@@ -29,11 +29,12 @@ static void explain(struct __test_metadata *_metadata, const Moment &moment, Cho
 constexpr char leaving[] = "v7.3.2 cures this: see io_worker_retire() in io_uring/io-wq.c";
 constexpr char going_idle[] = "see io_wq_worker() in io_uring/io-wq.c";
 
-#define ASSERT_DONE(ring, nr, hint)						\
+/* @nr requests of @chore are done, though the last of them came at this @moment. */
+#define ASSERT_DONE(ring, nr, moment, chore, hint)				\
 do {										\
-	const Completion seen = await_done(ring, nr);					\
+	const Completion seen = await_done(ring, nr);				\
 										\
-	ASSERT_EQ(Completion::done, seen)						\
+	ASSERT_EQ(Completion::done, seen)					\
 		explain(_metadata, moment, chore, ring, seen, hint);		\
 } while (0)
 
@@ -51,12 +52,11 @@ FIXTURE_VARIANT_ADD(new_work, natural) { .how = Punt::natural };
 
 TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 {
-	const Fd nothing(epoll_create1(EPOLL_CLOEXEC));
+	const Fd nothing = Fd::from(epoll_create1(EPOLL_CLOEXEC));
 	Chore chore(variant->how);
 	unsigned one_worker[2] = { 1, 1 };
 	Uring ring, next;
 	PeerThread peer;
-	int err = 0;
 
 	/* So that no other takes over what is left behind. */
 	ASSERT_EQ(0, ring.open());
@@ -67,7 +67,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		struct epoll_event event;
 
 		ASSERT_EQ(0, chore.submit(ring));
-		ASSERT_DONE(ring, 1, leaving);
+		ASSERT_DONE(ring, 1, moment, chore, leaving);
 		const WorkerSet worker = WorkerSet::await_idle();
 
 		ASSERT_EQ(1U, worker.count()) dump_threads();
@@ -75,15 +75,14 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		moment.arm(worker);
 
 		/* Made elsewhere, the ring is new to this task only as it submits. */
-		ASSERT_TRUE(peer.run([&] { err = next.open(); }));
-		ASSERT_EQ(0, err);
+		ASSERT_EQ(0, peer.run([&] { return next.open(); }));
 		ring.close();
 		/* Interrupted by the task work that tells the worker to leave. */
 		epoll_wait(nothing.get(), &event, 1, 500);
 		const bool stopped = moment.await(worker);
 
 		ASSERT_EQ(0, chore.submit(next));
-		ASSERT_DONE(next, 1, leaving);
+		ASSERT_DONE(next, 1, moment, chore, leaving);
 		/* If there is another by now, the one that was leaving goes on. */
 		const WorkerSet both = WorkerSet::now();
 
@@ -119,7 +118,7 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 	Moment moment(ring);
 
 	ASSERT_EQ(0, chore.submit(ring));
-	ASSERT_DONE(ring, 1, going_idle);
+	ASSERT_DONE(ring, 1, moment, chore, going_idle);
 	while (moment.next()) {
 		const WorkerSet worker = WorkerSet::await_idle();
 
@@ -131,7 +130,7 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 		const bool done = io_uring_cq_ready(ring.get());
 
 		ASSERT_EQ(0, chore.submit(ring));
-		ASSERT_DONE(ring, 2, going_idle);
+		ASSERT_DONE(ring, 2, moment, chore, going_idle);
 		moment.steer(stopped, stopped && done);
 	}
 	if (!moment.met())

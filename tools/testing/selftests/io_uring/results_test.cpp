@@ -36,11 +36,7 @@ bool known(int res)
 /* The results of @nr requests, in memory that both processes see; 0 or -ETIME. */
 int collect(Uring &ring, int *results)
 {
-	const Deadline deadline(limit::event);
-
-	while (io_uring_cq_ready(ring.get()) < nr && !deadline.over())
-		deadline.back_off();
-	if (io_uring_cq_ready(ring.get()) < nr)
+	if (ring.await_ready(nr) < nr)
 		return -ETIME;
 
 	struct io_uring_cqe *cqe;
@@ -70,8 +66,7 @@ int cancel_all(Uring &ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
-	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
-	sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
 	sqe->user_data = LIBURING_UDATA_TIMEOUT;
 	return io_uring_submit(ring.get()) == 1 ? 0 : -EIO;
 }
@@ -128,7 +123,7 @@ TEST_F(cut_short, result_is_known)
 	Cgroup freezer;
 	Process child;
 
-	if (by == Cut::freeze && !freezer.make_freezer())
+	if (by == Cut::freeze && freezer.make_freezer())
 		SKIP(return, "%s", skip::no_freezer);
 	ASSERT_EQ(0, child.start([&](Process &us) {
 		Work work(variant->kind, nr);
@@ -165,7 +160,9 @@ TEST_F(cut_short, result_is_known)
 		ASSERT_TRUE(WIFSTOPPED(child.await_end(WUNTRACED)));
 		ASSERT_EQ(0, child.signal(SIGCONT));
 	} else if (by == Cut::freeze) {
-		ASSERT_TRUE(freezer.enter(child.pid()) && freezer.freeze() && freezer.thaw());
+		ASSERT_EQ(0, freezer.enter(child.pid()));
+		ASSERT_EQ(0, freezer.freeze());
+		ASSERT_EQ(0, freezer.thaw());
 	} else if (by == Cut::trace) {
 		for (const pid_t tid : workers.tids()) {
 			ASSERT_EQ(0, ptrace(PTRACE_SEIZE, tid, 0, 0));

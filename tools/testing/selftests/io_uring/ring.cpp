@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string>
 #include <sys/mman.h>
+#include <system_error>
 
 Uring::Uring(Uring &&other) noexcept : ring(other.ring), opened(std::exchange(other.opened, false))
 {
@@ -112,14 +113,16 @@ void Uring::close()
 RingEnd Uring::end()
 {
 	PipeEnds pipe;
+	int err = pipe.open();
 
-	if (pipe.open() == 0) {
+	if (!err) {
 		const int files[] = { pipe.wr.get(), -1 };
 
-		if (io_uring_register_files(&ring, files, 2) == 0)
-			return RingEnd(std::move(pipe.rd));
+		err = io_uring_register_files(&ring, files, 2);
 	}
-	return RingEnd(Fd());
+	if (err)
+		throw std::system_error(-err, std::generic_category(), "IORING_REGISTER_FILES");
+	return RingEnd(std::move(pipe.rd));
 }
 
 /* What a request of class Work returns, as its user_data. */
@@ -146,6 +149,15 @@ int Uring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 		if ((err != -EINTR && err != -ETIME) || deadline.over())
 			return err;
 	}
+}
+
+unsigned Uring::await_ready(unsigned nr, milliseconds limit) const
+{
+	const Deadline deadline(limit);
+
+	while (io_uring_cq_ready(&ring) < nr && !deadline.over())
+		deadline.back_off();
+	return io_uring_cq_ready(&ring);
 }
 
 int Uring::reap(unsigned nr, int want)
@@ -189,14 +201,14 @@ static std::string path_of(const Fd &file)
 Fd memory_file()
 {
 	constexpr unsigned noexec_seal = 8; /* MFD_NOEXEC_SEAL, since v6.3, as some demand it */
-	int fd = memfd_create("io_uring_test", MFD_CLOEXEC | noexec_seal);
+	Fd file = Fd::from(memfd_create("io_uring_test", MFD_CLOEXEC | noexec_seal));
 
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("io_uring_test", MFD_CLOEXEC);
-	return Fd(fd < 0 ? -errno : fd);
+	if (file.error() == -EINVAL)
+		file = Fd::from(memfd_create("io_uring_test", MFD_CLOEXEC));
+	return file;
 }
 
-/* A file with a lease, which makes who opens it wait; or -errno. */
+/* A file with a lease, which makes who opens it wait. */
 static Fd leased_file()
 {
 	Fd unleased = memory_file();
@@ -204,10 +216,12 @@ static Fd leased_file()
 	if (!unleased)
 		return unleased;
 	/* Opened anew: only so the kernel counts who has it open (check_conflicting_open()). */
-	Fd file(open(path_of(unleased).c_str(), O_RDWR | O_CLOEXEC));
+	Fd file = Fd::from(open(path_of(unleased).c_str(), O_RDWR | O_CLOEXEC));
 
+	if (!file)
+		return file;
 	/* Nobody is to be sent SIGIO. */
-	if (!file || fcntl(file.get(), F_SETLEASE, F_WRLCK) || fcntl(file.get(), F_SETOWN, 0))
+	if (fcntl(file.get(), F_SETLEASE, F_WRLCK) || fcntl(file.get(), F_SETOWN, 0))
 		return Fd(-errno);
 	return file;
 }
@@ -240,7 +254,7 @@ int Work::open()
 	}
 	file = kind == Class::bounded ? leased_file() : memory_file();
 	path = path_of(file);
-	return file ? 0 : file.get();
+	return file.error();
 }
 
 int Work::submit(Uring &ring)

@@ -18,7 +18,6 @@
 /* What it has as enumerators, which the preprocessor does not see. */
 namespace uapi {
 inline constexpr unsigned use_registered_ring = 1U << 31;
-inline constexpr unsigned register_sync_cancel = 24;
 inline constexpr unsigned register_clone_buffers = 30;
 inline constexpr unsigned register_resize_rings = 33;
 }
@@ -51,7 +50,8 @@ public:
 
 	/*
 	 * The event of this ring's end, for an open ring without fixed files: it is
-	 * file 0, and file 1 is free for the test.
+	 * file 0, and file 1 is free for the test.  Throws std::system_error, which fails
+	 * the test, if it cannot be registered: no wait for it would come to an end.
 	 */
 	RingEnd end();
 
@@ -66,8 +66,15 @@ public:
 	int fd() const { return ring.ring_fd; }
 	struct io_uring *get() { return &ring; }
 
-private:
+	/* Awaits the next completion, and leaves it to be taken.  0, or -errno. */
 	int wait(struct io_uring_cqe **cqe, const Deadline &deadline);
+	/*
+	 * Awaits that @nr completions are there to be taken, until @limit.  How many are.
+	 * Leaves them, and does not enter the kernel.
+	 */
+	unsigned await_ready(unsigned nr, milliseconds limit = limit::event) const;
+
+private:
 	int map(int fd, struct io_uring_params &p);
 
 	struct io_uring ring = {};
@@ -81,7 +88,7 @@ private:
  */
 enum class Class { bounded, unbounded, hashed };
 
-/* An empty file in memory, without a name; or -errno. */
+/* An empty file in memory, without a name. */
 Fd memory_file();
 
 /*

@@ -13,6 +13,7 @@
  */
 class RingEnd {
 public:
+	RingEnd() = default;
 	explicit RingEnd(Fd rd) : rd(std::move(rd)) {}
 
 	/* Reports POLLHUP once the ring is gone. */

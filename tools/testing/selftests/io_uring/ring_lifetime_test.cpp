@@ -50,14 +50,6 @@ int complete(Uring &ring)
 
 } // namespace
 
-/* An idle worker, and what tells that its ring is gone. */
-#define ASSERT_IDLE_WORKER(ring)						\
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();		\
-	const WorkerSet worker = WorkerSet::now();					\
-	const RingEnd end = (ring).end();					\
-										\
-	ASSERT_EQ(1U, worker.count()) dump_threads()
-
 FIXTURE(closing) {};
 FIXTURE_SETUP(closing) {}
 FIXTURE_TEARDOWN(closing) {}
@@ -89,12 +81,18 @@ FIXTURE_VARIANT_ADD(closing, by_another_thread)
 		return ret;
 	}
 };
+
 TEST_F(closing, ends_ring)
 {
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_IDLE_WORKER(ring);
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const WorkerSet worker = WorkerSet::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
 
 	/* Unmapped, but open. */
 	const int fd = dup(ring.fd());
@@ -153,7 +151,12 @@ TEST_F(registered, ends_with_ring)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_IDLE_WORKER(ring);
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const WorkerSet worker = WorkerSet::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
 
 	const int err = variant->with(ring);
 
@@ -174,7 +177,12 @@ TEST(resized)
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_setup_flag);
 	ASSERT_EQ(0, err);
-	ASSERT_IDLE_WORKER(ring);
+	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+
+	const WorkerSet worker = WorkerSet::now();
+	const RingEnd end = ring.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
 
 	err = ring.resize(256);
 	if (err == -EINVAL)
@@ -257,7 +265,12 @@ TEST_F(dealing, holds_no_ring)
 
 	ASSERT_EQ(0, from.open());
 	ASSERT_EQ(0, to.open(variant->flags_of_to));
-	ASSERT_IDLE_WORKER(from);
+	ASSERT_EQ(0, serve(from, Class::bounded)) dump_threads();
+
+	const WorkerSet worker = WorkerSet::now();
+	const RingEnd end = from.end();
+
+	ASSERT_EQ(1U, worker.count()) dump_threads();
 
 	const RingEnd end_of_to = to.end();
 	const int err = variant->deal(from, to);

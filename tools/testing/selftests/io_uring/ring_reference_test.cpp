@@ -90,15 +90,6 @@ int unregister_ring(Holder &held)
 	return ret == 1 ? 0 : ret;
 }
 
-/* What @step returns in the other thread. */
-int on_peer(Holder &held, const std::function<int()> &step)
-{
-	int ret = -ETIME;
-
-	held.peer->run([&] { ret = step(); });
-	return ret;
-}
-
 int end_peer(Holder &held)
 {
 	held.peer.reset();
@@ -133,8 +124,8 @@ FIXTURE_VARIANT(reference)
 FIXTURE_VARIANT_ADD(reference, duplicate_fd)
 {
 	.take = [](Holder &held, Uring &ring) {
-		held.fd = Fd(dup(ring.fd()));
-		return held.fd ? 0 : -errno;
+		held.fd = Fd::from(dup(ring.fd()));
+		return held.fd.error();
 	},
 	.drop = [](Holder &held) {
 		held.fd.close();
@@ -197,14 +188,14 @@ FIXTURE_VARIANT_ADD(reference, registered_by_owner)
 FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_unregisters)
 {
 	.take = [](Holder &held, Uring &ring) {
-		return on_peer(held, [&] { return register_ring(held, ring); });
+		return held.peer->run([&] { return register_ring(held, ring); });
 	},
-	.drop = [](Holder &held) { return on_peer(held, [&] { return unregister_ring(held); }); }
+	.drop = [](Holder &held) { return held.peer->run([&] { return unregister_ring(held); }); }
 };
 FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_ends)
 {
 	.take = [](Holder &held, Uring &ring) {
-		return on_peer(held, [&] { return register_ring(held, ring); });
+		return held.peer->run([&] { return register_ring(held, ring); });
 	},
 	.drop = end_peer
 };
@@ -213,7 +204,7 @@ FIXTURE_VARIANT_ADD(reference, unshared_files_of_thread)
 {
 	.take = [](Holder &held, Uring &) {
 		/* As unshare(CLONE_FILES), which Docker forbids. */
-		return on_peer(held, [] {
+		return held.peer->run([] {
 			return close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE) ? -errno : 0;
 		});
 	},
@@ -223,7 +214,7 @@ FIXTURE_VARIANT_ADD(reference, unshared_files_of_thread)
 FIXTURE_VARIANT_ADD(reference, request_of_another_ring)
 {
 	.take = [](Holder &held, Uring &ring) {
-		return on_peer(held, [&] {
+		return held.peer->run([&] {
 			if (const int err = held.watcher.open())
 				return err;
 			io_uring_prep_poll_add(io_uring_get_sqe(held.watcher.get()), ring.fd(),
@@ -231,7 +222,12 @@ FIXTURE_VARIANT_ADD(reference, request_of_another_ring)
 			return io_uring_submit(held.watcher.get()) == 1 ? 0 : -EIO;
 		});
 	},
-	.drop = [](Holder &held) { return on_peer(held, [&] { return held.watcher.close(), 0; }); }
+	.drop = [](Holder &held) {
+		return held.peer->run([&] {
+			held.watcher.close();
+			return 0;
+		});
+	}
 };
 /* The thread is in there for sure once the first request has written. */
 FIXTURE_VARIANT_ADD(reference, system_call_in_progress)

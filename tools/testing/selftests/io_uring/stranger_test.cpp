@@ -73,7 +73,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
-	if (by == Halt::freeze && !freezer.make_freezer())
+	if (by == Halt::freeze && freezer.make_freezer())
 		SKIP(return, "%s", skip::no_freezer);
 	ASSERT_EQ(0, empty.open());
 	for (Uring &ring : rings) {
@@ -110,7 +110,8 @@ TEST_F(stranger, holds_no_ring_of_ours)
 		ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, other.pid(), 0, 0));
 		ASSERT_TRUE(WIFSTOPPED(other.await_end()));
 	} else {
-		ASSERT_TRUE(freezer.enter(other.pid()) && freezer.freeze());
+		ASSERT_EQ(0, freezer.enter(other.pid()));
+		ASSERT_EQ(0, freezer.freeze());
 	}
 	for (Uring &ring : rings)
 		ring.close();
@@ -121,7 +122,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 	/* What waits for it goes on: the rest must come at once, then. */
 	ASSERT_EQ(0, other.signal(SIGKILL));
 	if (by == Halt::freeze) {
-		ASSERT_TRUE(freezer.thaw());
+		ASSERT_EQ(0, freezer.thaw());
 	}
 	ASSERT_NE(-1, other.await_end());
 

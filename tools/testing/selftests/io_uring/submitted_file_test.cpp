@@ -29,8 +29,8 @@ struct Ends {
 
 Ends memory_file()
 {
-	Fd file(memfd_create("submitted_file", MFD_CLOEXEC));
-	Fd copy(dup(file.get()));
+	Fd file = ::memory_file();
+	Fd copy = Fd::from(dup(file.get()));
 
 	return { std::move(file), std::move(copy) };
 }

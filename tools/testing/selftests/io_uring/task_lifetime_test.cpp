@@ -47,7 +47,6 @@ TEST_F(thread, ends_its_own_pool)
 {
 	Work work(variant->kind, 4);
 	Uring ring;
-	int err = -1;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
@@ -55,10 +54,9 @@ TEST_F(thread, ends_its_own_pool)
 	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count()) dump_threads();
-	ASSERT_TRUE(self->peer->run([&] {
-		err = variant->busy ? work.submit(ring) : serve(ring, variant->kind);
+	ASSERT_EQ(0, self->peer->run([&] {
+		return variant->busy ? work.submit(ring) : serve(ring, variant->kind);
 	}));
-	ASSERT_EQ(0, err);
 
 	const unsigned at_least = variant->busy ? 4 : 1;
 	const WorkerSet theirs = WorkerSet::await(1 + at_least).without(ours);
@@ -185,17 +183,13 @@ TEST_F(exec, leaves_one_thread)
 			return work.submit(ring) || (!variant->busy && work.release());
 		};
 		PeerThread peer;
-		int err = 0;
 
-		peer.run([&] { err = use(theirs); });
-		if (err || use(ours))
+		if (peer.run([&] { return use(theirs); }) || use(ours))
 			return 1;
 		self.step();
 		if (variant->leader)
 			Process::become_another();
-		else
-			peer.run([] { Process::become_another(); });
-		return 1;
+		return peer.run([]() -> int { Process::become_another(); });
 	}));
 	ASSERT_TRUE(child.await_step());
 	ring.close();

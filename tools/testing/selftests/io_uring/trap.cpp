@@ -25,8 +25,7 @@ Trap::Trap(struct perf_event_attr attr, pid_t tid)
 	attr.wakeup_events = 1;
 	attr.exclude_user = 1;
 	attr.exclude_callchain_user = 1;
-	event = Fd(static_cast<int>(
-		syscall(SYS_perf_event_open, &attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+	event = Fd::from(syscall(SYS_perf_event_open, &attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC));
 	if (!event)
 		return;
 

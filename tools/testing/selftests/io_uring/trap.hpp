@@ -23,7 +23,7 @@ public:
 	Trap &operator=(Trap &&other) noexcept;
 	~Trap();
 
-	/* False where the kernel refused it, and errno says why. */
+	/* False where the kernel refused it. */
 	explicit operator bool() const { return buffer; }
 	/* Reports POLLIN once it has sprung, POLLHUP once the thread has ended. */
 	int fd() const { return event.get(); }

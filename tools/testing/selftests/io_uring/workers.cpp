@@ -77,9 +77,9 @@ WorkerSet WorkerSet::select(pid_t pid, bool sqpoll)
 		    stat->comm.starts_with("iou-sqp-") != sqpoll)
 			continue;
 
-		Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
+		Fd pidfd = Fd::from(syscall(SYS_pidfd_open, tid, PIDFD_THREAD));
 
-		if (pidfd || errno != ESRCH)
+		if (pidfd.error() != -ESRCH)
 			workers.list.push_back({ pid, tid, std::move(pidfd) });
 	}
 	std::ranges::sort(workers.list, {}, &Worker::tid);
@@ -108,7 +108,8 @@ std::vector<pid_t> WorkerSet::tids() const
 
 size_t WorkerSet::alive() const
 {
-	return static_cast<size_t>(std::ranges::count(list, false, &Worker::gone));
+	return static_cast<size_t>(
+		std::ranges::count_if(list, [](const Worker &worker) { return !worker.gone(); }));
 }
 
 WorkerSet WorkerSet::without(const WorkerSet &others) &&
