@@ -56,13 +56,12 @@ Outcome await_outcome(Uring &ring, unsigned want)
 
 #define ASSERT_ALL_ENDED_AND_TOLD(ring, want)					\
 do {										\
-	const Outcome seen = await_outcome(ring, want);			\
+	const Outcome seen = await_outcome(ring, want);				\
 										\
 	ASSERT_EQ(want, seen.ended)						\
 	{									\
 		TH_LOG("of %u requests, the cancellation of all missed some", want); \
 		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
-		dump_threads();							\
 	}									\
 	ASSERT_EQ(static_cast<int>(want), seen.told)				\
 	{									\
@@ -124,8 +123,8 @@ TEST_F(cancelled, all_end_and_are_counted)
 
 	const WorkerSet workers = WorkerSet::await(variant->running);
 
-	ASSERT_EQ(variant->running, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_EQ(variant->running, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	/* By user_data, which they have in common, or whatever they have. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
@@ -151,8 +150,8 @@ TEST(queued_splices_by_descriptor)
 
 	const WorkerSet worker = WorkerSet::await(1);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 	for (unsigned i = 0; i < nr; i++)
 		io_uring_prep_splice(io_uring_get_sqe(ring.get()), in.rd.get(), -1, out.wr.get(),
 				     -1, 1, 0);
@@ -165,7 +164,6 @@ TEST(queued_splices_by_descriptor)
 	{
 		TH_LOG("a cancellation by descriptor missed splices that wait for a worker");
 		TH_LOG("see io_cancel_req_match() in io_uring/cancel.c");
-		dump_threads();
 	}
 	ASSERT_EQ(static_cast<int>(nr), seen.told);
 	ASSERT_EQ(0, first.release());
@@ -195,8 +193,8 @@ TEST_F(sync_cancel, reaches_worker)
 
 	const WorkerSet worker = WorkerSet::await(1);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 	reg.flags = IORING_ASYNC_CANCEL_ANY;
 	reg.timeout = { .tv_sec = 4, .tv_nsec = 0 };
 
@@ -213,7 +211,6 @@ TEST_F(sync_cancel, reaches_worker)
 	{
 		TH_LOG("a request goes on in spite of its cancellation");
 		TH_LOG("see io_sync_cancel() in io_uring/cancel.c");
-		dump_threads();
 	}
 }
 

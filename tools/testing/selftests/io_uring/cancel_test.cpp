@@ -92,9 +92,12 @@ TEST(write_not_started)
 	queue_write(ring, file, "", second);
 	queue_write(ring, file, "", last);
 	ASSERT_EQ(3, io_uring_submit(ring.get()));
-	ASSERT_EQ(0U, io_uring_cq_ready(ring.get())) TH_LOG("a write did not wait for the worker");
+	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
+	{
+		TH_LOG("a write did not wait for the worker");
+	}
 	ASSERT_EQ(0, work.release());
-	ASSERT_TRUE(page.await_reader()) dump_threads();
+	ASSERT_TRUE(page.await_reader());
 
 	const int found = cancel(ring, last);
 
@@ -105,11 +108,13 @@ TEST(write_not_started)
 	}
 	ASSERT_EQ(0, page.release());
 	/* All of these, the first work and the cancellation. */
-	ASSERT_EQ(5U, ring.await_ready(5)) dump_threads();
+	ASSERT_EQ(5U, ring.await_ready(5));
 	ASSERT_EQ(1, result(ring, first));
 	ASSERT_EQ(1, result(ring, second));
 	ASSERT_EQ(-ECANCELED, result(ring, last))
+	{
 		TH_LOG("a write was done in spite of its cancellation");
+	}
 }
 
 /*
@@ -136,17 +141,26 @@ TEST(next_write_to_same_file)
 			const auto name = static_cast<__u64>(&file - files.data()) + 100;
 
 			file = memory_file();
-			ASSERT_TRUE(file) TH_LOG("memfd_create: %s", strerror(errno));
+			ASSERT_TRUE(file)
+			{
+				TH_LOG("memfd_create: %s", strerror(errno));
+			}
 			mmap(nullptr, 1, PROT_READ, MAP_SHARED, file.get(), 0);
 			queue_write(ring, file, "", name);
 			ASSERT_EQ(1, io_uring_submit(ring.get()));
-			ASSERT_EQ(0, cancel(ring, name)) TH_LOG("file %llu", name - 100);
-			ASSERT_EQ(-ECANCELED, result(ring, name)) TH_LOG("file %llu", name - 100);
+			ASSERT_EQ(0, cancel(ring, name))
+			{
+				TH_LOG("file %llu", name - 100);
+			}
+			ASSERT_EQ(-ECANCELED, result(ring, name))
+			{
+				TH_LOG("file %llu", name - 100);
+			}
 			io_uring_cq_advance(ring.get(), io_uring_cq_ready(ring.get()));
 		}
 		ASSERT_EQ(0, work.release());
 		ASSERT_EQ(0, behind.release());
-		ASSERT_EQ(0, ring.reap(2)) dump_threads();
+		ASSERT_EQ(0, ring.reap(2));
 
 		for (const Fd &file : files) {
 			queue_write(ring, file, "", 0);
@@ -155,7 +169,6 @@ TEST(next_write_to_same_file)
 			{
 				TH_LOG("a write is lost after another to its file was cancelled");
 				TH_LOG("v7.1 cures this: see io_wq_remove_pending()");
-				dump_threads();
 			}
 		}
 	}
@@ -183,16 +196,15 @@ TEST(last_of_two_writes)
 	/* All of these, the first work and the cancellation. */
 	const unsigned done = ring.await_ready(5);
 
-	ASSERT_EQ(1, result(ring, first)) dump_threads();
+	ASSERT_EQ(1, result(ring, first));
 	ASSERT_EQ(-ECANCELED, result(ring, last));
 	ASSERT_EQ(1, result(ring, next))
 	{
 		TH_LOG("a write does not follow those to its file, after one was cancelled");
-		dump_threads();
 	}
-	ASSERT_EQ(5U, done) dump_threads();
+	ASSERT_EQ(5U, done);
 	ASSERT_EQ(0, between.release());
-	ASSERT_EQ(6U, ring.await_ready(6)) dump_threads();
+	ASSERT_EQ(6U, ring.await_ready(6));
 }
 
 TEST_HARNESS_MAIN

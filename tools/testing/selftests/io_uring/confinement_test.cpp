@@ -62,7 +62,6 @@ do {										\
 		TH_LOG("a worker may run on CPUs %s, its task only on %s",	\
 		       list(allowed(tid)).c_str(), list(allowed(0)).c_str());	\
 		TH_LOG("see io_init_new_worker() in io_uring/io-wq.c");		\
-		dump_threads();							\
 	}									\
 } while (0)
 
@@ -130,18 +129,21 @@ TEST_F(cpuset, binds_workers_to_come)
 	if (how == Change::move_with_affinity || how == Change::move_then_affinity_undone) {
 		ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	}
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet before = WorkerSet::now();
 
-	ASSERT_EQ(1U, before.count()) dump_threads();
+	ASSERT_EQ(1U, before.count());
 	ASSERT_EQ(0, self->cgroup->allow(list(second)));
 	if (how != Change::rewrite) {
 		ASSERT_EQ(0, self->cgroup->enter());
 	}
 	const cpu_set_t ours = allowed(0);
 
-	ASSERT_TRUE(CPU_EQUAL(&ours, &second)) TH_LOG("on CPUs %s", list(ours).c_str());
+	ASSERT_TRUE(CPU_EQUAL(&ours, &second))
+	{
+		TH_LOG("on CPUs %s", list(ours).c_str());
+	}
 	if (how == Change::move_then_affinity_undone) {
 		ASSERT_EQ(0, io_uring_unregister_iowq_aff(ring.get()));
 	}
@@ -158,11 +160,11 @@ TEST_F(cpuset, binds_workers_to_come)
 
 	const WorkerSet workers = WorkerSet::await(3);
 
-	ASSERT_LE(3U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_LE(3U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ASSERT_CONFINED(workers);
 	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(3)) dump_threads();
+	ASSERT_EQ(0, ring.reap(3));
 }
 
 /* Not even on a CPU that is back, which io_wq_cpu_online() adds to all pools. */
@@ -186,7 +188,7 @@ TEST(cpu_comes_back)
 	ASSERT_EQ(0, cpuset.allow(list(allowed_cpu(0))));
 	ASSERT_EQ(0, cpuset.enter());
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1") == 0; }));
 	if (put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
@@ -195,11 +197,11 @@ TEST(cpu_comes_back)
 
 	const WorkerSet workers = WorkerSet::await(3);
 
-	ASSERT_LE(3U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_LE(3U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ASSERT_CONFINED(workers);
 	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(3)) dump_threads();
+	ASSERT_EQ(0, ring.reap(3));
 }
 
 TEST_HARNESS_MAIN

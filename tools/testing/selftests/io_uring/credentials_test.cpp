@@ -74,12 +74,12 @@ TEST(user_changes)
 	if (geteuid() || setresuid(0, 0, 0))
 		SKIP(return, "%s", skip::not_root);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, open_by_worker(ring, roots));
 	if (!drop_privileges())
 		SKIP(return, "%s", skip::no_other_user);
@@ -87,7 +87,7 @@ TEST(user_changes)
 	/* Else /proc/self is root's. */
 	prctl(PR_SET_DUMPABLE, 1);
 
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
 	EXPECT_EQ(-EACCES, open_by_worker(ring, roots));
 	EXPECT_EQ(0, open_by_worker(ring, private_file()));
 	ring.close();
@@ -98,11 +98,11 @@ TEST(user_changes)
 	if (err == -EPERM || err == -ENOMEM)
 		SKIP(return, "%s", skip::not_this_user);
 	ASSERT_EQ(0, err);
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet next = WorkerSet::now();
 
-	ASSERT_EQ(1U, next.count()) dump_threads();
+	ASSERT_EQ(1U, next.count());
 	EXPECT_EQ(static_cast<int>(nobody), uid_of_thread(next.tid()));
 }
 

@@ -108,7 +108,12 @@ int Checkpoint::run(std::vector<std::string> args)
 		"/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(images.get());
 
 	args.insert(args.end(), { "-D", dir, "-o", "log", "-v4" });
-	return run_criu(args);
+
+	const int status = run_criu(args);
+
+	if (status)
+		explain();
+	return status;
 }
 
 int Checkpoint::dump(pid_t pid, bool leave_running)

@@ -24,7 +24,10 @@ void let_go_of_streams();
 /* Whether there is a command criu, or what CRIU in the environment names. */
 bool criu_installed();
 
-/* A checkpoint of one process tree; its images are gone with this process. */
+/*
+ * A checkpoint of one process tree; its images are gone with this process.  What CRIU
+ * complains about as it fails is printed as "# " lines.
+ */
 class Checkpoint {
 public:
 	/* 0, or -errno. */
@@ -38,11 +41,10 @@ public:
 	int pre_dump(pid_t pid);
 	/* The process is a child of this one again, and has the PID of old. */
 	int restore();
-	/* Prints what CRIU complained about as "# " lines. */
-	void explain() const;
 
 private:
 	int run(std::vector<std::string> args);
+	void explain() const;
 
 	Fd images;
 };

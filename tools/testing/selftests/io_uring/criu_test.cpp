@@ -91,10 +91,8 @@ static bool criu_works()
 	const pid_t pid = victim.pid();
 
 	if (!victim.output().empty() || saved.dump(pid) ||
-	    victim.await_end() != SIGKILL || saved.restore()) {
-		saved.explain();
+	    victim.await_end() != SIGKILL || saved.restore())
 		return false;
-	}
 	victim.adopt(pid);
 	return victim.signal(SIGUSR1) == 0 && victim.await_result() == 0;
 }
@@ -178,7 +176,7 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 	const pid_t pid = victim.pid();
 	const WorkerSet worker = WorkerSet::now(pid);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, victim.go());
 	ASSERT_TRUE(victim.output().empty());
 	if (variant->at_once) {
@@ -189,41 +187,38 @@ TEST_F_TIMEOUT(closed_ring, process_is_dumped_and_restored, 170)
 		 */
 		const int status = last->dump(pid, true);
 
-		ASSERT_LE(0, status) TH_LOG("criu dump: %s", strerror(-status));
+		ASSERT_LE(0, status)
+		{
+			TH_LOG("criu dump: %s", strerror(-status));
+		}
 		if (status)
 			TH_LOG("criu met the worker");
 	}
 	ASSERT_WORKERS_EXIT(worker, end);
 	if (variant->pre_dump) {
 		ASSERT_EQ(0, last->open());
-		ASSERT_EQ(0, last->pre_dump(pid))
-		{
-			last->explain();
-			dump_threads(pid);
-		}
+		ASSERT_EQ(0, last->pre_dump(pid));
 	}
 
 	for (unsigned i = 1; i <= variant->dumps; i++) {
 		const bool leave_running = i < variant->dumps || variant->leave_running;
 
 		last = &saved[i - 1];
-		ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid))
-			dump_threads(pid);
+		ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid));
 		ASSERT_EQ(0, last->open());
-		ASSERT_EQ(0, last->dump(pid, leave_running))
-		{
-			last->explain();
-			dump_threads(pid);
-		}
+		ASSERT_EQ(0, last->dump(pid, leave_running));
 	}
 	if (!variant->leave_running) {
 		ASSERT_EQ(SIGKILL, victim.await_end());
-		ASSERT_EQ(0, last->restore()) last->explain();
+		ASSERT_EQ(0, last->restore());
 		victim.adopt(pid);
 	}
-	ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid)) dump_threads(pid);
+	ASSERT_EQ(static_cast<int>(variant->threads), thread_count(pid));
 	ASSERT_EQ(0, victim.signal(SIGUSR1));
-	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
+	ASSERT_EQ(0, victim.await_result())
+	{
+		TH_LOG("it could not use a ring again");
+	}
 }
 
 FIXTURE(process) {};
@@ -250,18 +245,17 @@ TEST_F_TIMEOUT(process, closed_sqpoll_ring_is_no_hindrance, 170)
 	ASSERT_TRUE(victim.output().empty());
 	const pid_t pid = victim.pid();
 
-	ASSERT_EQ(1, thread_count(pid)) dump_threads(pid);
+	ASSERT_EQ(1, thread_count(pid));
 	ASSERT_EQ(0, saved.open());
-	ASSERT_EQ(0, saved.dump(pid))
-	{
-		saved.explain();
-		dump_threads(pid);
-	}
+	ASSERT_EQ(0, saved.dump(pid));
 	ASSERT_EQ(SIGKILL, victim.await_end());
-	ASSERT_EQ(0, saved.restore()) saved.explain();
+	ASSERT_EQ(0, saved.restore());
 	victim.adopt(pid);
 	ASSERT_EQ(0, victim.signal(SIGUSR1));
-	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use a ring again");
+	ASSERT_EQ(0, victim.await_result())
+	{
+		TH_LOG("it could not use a ring again");
+	}
 }
 
 /* CRIU refuses it, and at once: it cannot hang, and harms nobody. */
@@ -285,15 +279,21 @@ TEST_F_TIMEOUT(process, open_ring_is_refused, 170)
 	const pid_t pid = victim.pid();
 	const WorkerSet worker = WorkerSet::await(1, pid);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(pid);
-	ASSERT_TRUE(worker.await_asleep()) dump_threads(pid);
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 	ASSERT_EQ(0, saved.open());
 	const int status = saved.dump(pid);
 
-	ASSERT_LT(0, status) TH_LOG("criu dump: %s", status ? strerror(-status) : "done");
-	ASSERT_EQ(1U, worker.alive()) dump_threads(pid);
+	ASSERT_LT(0, status)
+	{
+		TH_LOG("criu dump: %s", status ? strerror(-status) : "done");
+	}
+	ASSERT_EQ(1U, worker.alive());
 	ASSERT_EQ(0, victim.signal(SIGUSR1));
-	ASSERT_EQ(0, victim.await_result()) TH_LOG("it could not use its ring any more");
+	ASSERT_EQ(0, victim.await_result())
+	{
+		TH_LOG("it could not use its ring any more");
+	}
 }
 
 TEST_HARNESS_MAIN

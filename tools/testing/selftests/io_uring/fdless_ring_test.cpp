@@ -151,18 +151,21 @@ TEST_F(fdless, unregistered)
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_setup_flag);
-	ASSERT_EQ(0, err) TH_LOG("io_uring_setup: %s", strerror(-err));
-	ASSERT_EQ(0, ring.serve()) dump_threads();
+	ASSERT_EQ(0, err)
+	{
+		TH_LOG("io_uring_setup: %s", strerror(-err));
+	}
+	ASSERT_EQ(0, ring.serve());
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	ASSERT_TRUE(others_end());
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
-	ASSERT_EQ(0, ring.serve()) dump_threads();
-	ASSERT_EQ(1U, worker.alive()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep());
+	ASSERT_EQ(0, ring.serve());
+	ASSERT_EQ(1U, worker.alive());
 
 	ASSERT_EQ(0, ring.close());
 	ASSERT_WORKERS_EXIT(worker, end);
@@ -182,7 +185,10 @@ TEST_F(fdless, thread_ends)
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_setup_flag);
-	ASSERT_EQ(0, err) TH_LOG("ring: %s", strerror(-err));
+	ASSERT_EQ(0, err)
+	{
+		TH_LOG("ring: %s", strerror(-err));
+	}
 
 	const WorkerSet worker = WorkerSet::now();
 	RingEnd end;
@@ -191,14 +197,17 @@ TEST_F(fdless, thread_ends)
 		end = ring.end();
 		return 0;
 	}));
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	/* Its end waits for the worker, so don't wait for it to look at that. */
 	std::thread end_peer([&] { peer.reset(); });
 
 	ASSERT_WORKERS_END(worker);
 	end_peer.join();
-	ASSERT_TRUE(end.await()) TH_LOG("the ring of a thread that ended was not freed");
+	ASSERT_TRUE(end.await())
+	{
+		TH_LOG("the ring of a thread that ended was not freed");
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -41,11 +41,11 @@ TEST_F(shared, ring_ends_both_pools)
 	Process child;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet ours = WorkerSet::now();
 
-	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(1U, ours.count());
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, child.start([&](Process &self) {
@@ -58,21 +58,21 @@ TEST_F(shared, ring_ends_both_pools)
 		return 1;
 	}));
 	ASSERT_TRUE(child.await_step());
-	ASSERT_EQ(1, thread_count(child.pid())) dump_threads(child.pid());
+	ASSERT_EQ(1, thread_count(child.pid()));
 	ASSERT_EQ(0, child.go());
 	ASSERT_TRUE(child.await_step());
 
 	const WorkerSet theirs = WorkerSet::now(child.pid());
 
-	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
+	ASSERT_EQ(1U, theirs.count());
 	ring.catch_up();
-	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8));
 
 	ring.close();
 	ASSERT_TRUE(others_end());
 	ASSERT_FALSE(end.over());
-	ASSERT_TRUE(ours.await_asleep()) dump_threads();
-	ASSERT_TRUE(theirs.await_asleep()) dump_threads(child.pid());
+	ASSERT_TRUE(ours.await_asleep());
+	ASSERT_TRUE(theirs.await_asleep());
 
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_EXIT(theirs, end);
@@ -87,11 +87,11 @@ TEST(child_ends_its_own_pool)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet ours = WorkerSet::now();
 
-	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(1U, ours.count());
 	ASSERT_EQ(0, child.start([&](Process &self) {
 		if (serve(ring, Class::bounded))
 			return 1;
@@ -102,12 +102,12 @@ TEST(child_ends_its_own_pool)
 
 	const WorkerSet theirs = WorkerSet::now(child.pid());
 
-	ASSERT_EQ(1U, theirs.count()) dump_threads(child.pid());
+	ASSERT_EQ(1U, theirs.count());
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(theirs);
 	ASSERT_EQ(0, child.await_end());
 	ring.catch_up();
-	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8));
 }
 
 TEST_HARNESS_MAIN

@@ -11,7 +11,7 @@
  * - self is zeroed memory that no constructor runs on.  Keep C++ objects
  *   behind pointers, made in FIXTURE_SETUP() and deleted in
  *   FIXTURE_TEARDOWN().
- * - ASSERT_*() leaves without running destructors.
+ * - ASSERT_*() leaves without running destructors, and prints the threads of the test.
  * - a pointer compares with a pointer: ASSERT_TRUE(p), not ASSERT_NE(NULL, p).
  */
 #ifndef HARNESS_HPP
@@ -141,13 +141,14 @@ void ksft_skip_paused(Metadata *_metadata)
 }
 
 /*
- * A failed assertion calls abort().  What fails after a pause is the pause's doing as
- * likely as the kernel's.
+ * A failed assertion calls abort(): whatever failed, the threads and the open rings say
+ * what is left.  What fails after a pause is the pause's doing as likely as the kernel's.
  */
 inline void ksft_aborts(int)
 {
 	if (was_paused())
 		ksft_skip_paused(ksft_running);
+	dump_threads();
 	signal(SIGABRT, SIG_DFL);
 	raise(SIGABRT);
 }

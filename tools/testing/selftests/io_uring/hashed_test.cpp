@@ -73,7 +73,6 @@ do {										\
 	ASSERT_EQ(nr, (names).size())						\
 	{									\
 		TH_LOG("a request waits for ever");				\
-		dump_threads();							\
 	}									\
 	ASSERT_EQ(0, std::ranges::count(names, 0U)) TH_LOG("a request failed");	\
 } while (0)
@@ -121,9 +120,11 @@ TEST(second_write_waits_for_first)
 	ASSERT_TRUE(file);
 	if (page.open())
 		SKIP(return, "%s", skip::no_userfaultfd);
-	ASSERT_EQ(0, stall(ring, file, page)) dump_threads();
+	ASSERT_EQ(0, stall(ring, file, page));
 	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
+	{
 		TH_LOG("the second write did not wait for the first");
+	}
 	ASSERT_EQ(0, page.release());
 
 	const auto done = reap(ring, 2);
@@ -146,11 +147,11 @@ TEST(other_pool_waits_for_first)
 	ASSERT_EQ(0, ring.open());
 	queue_write(ring, file, page.get(), first);
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	ASSERT_TRUE(page.await_reader()) dump_threads();
+	ASSERT_TRUE(page.await_reader());
 
 	const WorkerSet mine = WorkerSet::now();
 
-	ASSERT_EQ(1U, mine.count()) dump_threads();
+	ASSERT_EQ(1U, mine.count());
 	ASSERT_EQ(1, peer.run([&] {
 		queue_write(ring, file, "", second);
 		return io_uring_submit(ring.get());
@@ -158,10 +159,12 @@ TEST(other_pool_waits_for_first)
 
 	const WorkerSet theirs = WorkerSet::await(2).without(mine);
 
-	ASSERT_EQ(1U, theirs.count()) dump_threads();
-	ASSERT_TRUE(theirs.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, theirs.count());
+	ASSERT_TRUE(theirs.await_asleep());
 	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
+	{
 		TH_LOG("the second write did not wait for the first");
+	}
 	ASSERT_EQ(0, page.release());
 
 	const Completion seen = await_done(ring, 2);
@@ -169,7 +172,6 @@ TEST(other_pool_waits_for_first)
 	ASSERT_EQ(Completion::done, seen)
 	{
 		TH_LOG("%s", describe(seen));
-		dump_threads();
 	}
 }
 
@@ -184,7 +186,7 @@ TEST(others_do_not_wait)
 	ASSERT_TRUE(file);
 	if (page.open())
 		SKIP(return, "%s", skip::no_userfaultfd);
-	ASSERT_EQ(0, stall(ring, file, page)) dump_threads();
+	ASSERT_EQ(0, stall(ring, file, page));
 
 	queue_nop(ring, other);
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
@@ -225,7 +227,7 @@ TEST(links_between_writes)
 	queue_write(ring, file, "", second);
 	ASSERT_EQ(3, io_uring_submit(ring.get()));
 	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(1)) dump_threads();
+	ASSERT_EQ(0, ring.reap(1));
 
 	const auto done = reap(ring, 3);
 

@@ -21,10 +21,10 @@
  */
 #define ASSERT_SINGLE_THREADED(end)						\
 do {										\
-	if (const WorkerSet late = WorkerSet::now(); late.count())			\
+	if (const WorkerSet late = WorkerSet::now(); late.count())		\
 		ASSERT_WORKERS_EXIT(late, end);					\
-	ASSERT_EQ(0U, WorkerSet::now().count()) dump_threads();			\
-	ASSERT_EQ(1, thread_count()) dump_threads();				\
+	ASSERT_EQ(0U, WorkerSet::now().count());				\
+	ASSERT_EQ(1, thread_count());						\
 	/* Changes nothing.  EINVAL with another thread, as check_unshare_flags() has it. */ \
 	ASSERT_NE(EINVAL, unshare(CLONE_THREAD) ? errno : 0);			\
 } while (0)
@@ -72,13 +72,12 @@ TEST_F(work, last_ring_closed)
 	if (workers.count() < at_least)
 		if (const char *why = cannot_test())
 			SKIP(return, "%s", why);
-	ASSERT_LE(at_least, workers.count()) dump_threads();
+	ASSERT_LE(at_least, workers.count());
 
 	for (Work *work : { &bounded, &unbounded, &hashed }) {
 		ASSERT_EQ(0, work->release());
 	}
-	ASSERT_EQ(0, ring.reap(variant->bounded + variant->unbounded + variant->hashed))
-		dump_threads();
+	ASSERT_EQ(0, ring.reap(variant->bounded + variant->unbounded + variant->hashed));
 	ASSERT_EQ(workers.count(), workers.alive());
 
 	ring.close();
@@ -122,7 +121,7 @@ TEST_F(setup, last_ring_closed)
 
 	const WorkerSet workers = WorkerSet::now();
 
-	ASSERT_EQ(1U, workers.count()) dump_threads();
+	ASSERT_EQ(1U, workers.count());
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 	ASSERT_SINGLE_THREADED(end);
@@ -140,7 +139,7 @@ TEST(completions_unreaped)
 	ASSERT_EQ(0, work.submit(ring));
 	const WorkerSet workers = WorkerSet::await(4);
 
-	ASSERT_LE(4U, workers.count()) dump_threads();
+	ASSERT_LE(4U, workers.count());
 	ASSERT_EQ(0, work.release());
 	ASSERT_EQ(0, io_uring_wait_cqe_nr(ring.get(), &cqe, 4));
 	ring.close();
@@ -172,8 +171,8 @@ TEST_F(in_flight, last_ring_closed)
 	ASSERT_EQ(0, work.submit(ring));
 	const WorkerSet workers = WorkerSet::await(4);
 
-	ASSERT_LE(4U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_LE(4U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 	ASSERT_SINGLE_THREADED(end);
@@ -198,8 +197,8 @@ TEST(poll_armed)
 
 	const WorkerSet workers = WorkerSet::await(1);
 
-	ASSERT_LE(1U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_LE(1U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 	ASSERT_SINGLE_THREADED(end);
@@ -275,11 +274,11 @@ TEST_F(asleep, last_ring_closed)
 
 	const WorkerSet workers = WorkerSet::now(owner.pid());
 
-	ASSERT_EQ(1U, workers.count()) dump_threads(owner.pid());
+	ASSERT_EQ(1U, workers.count());
 	ASSERT_EQ(0, owner.go());
 	ASSERT_WORKERS_EXIT(workers, end);
-	ASSERT_EQ(0U, WorkerSet::now(owner.pid()).count()) dump_threads(owner.pid());
-	ASSERT_EQ(1, thread_count(owner.pid())) dump_threads(owner.pid());
+	ASSERT_EQ(0U, WorkerSet::now(owner.pid()).count());
+	ASSERT_EQ(1, thread_count(owner.pid()));
 }
 
 TEST_HARNESS_MAIN

@@ -32,18 +32,16 @@ do {										\
 	ASSERT_EQ(nr, seen.count())						\
 	{									\
 		TH_LOG("the limit is %u workers: see %s", nr, keeper);		\
-		dump_threads();							\
 	}									\
-	ASSERT_TRUE(seen.await_asleep()) dump_threads();			\
+	ASSERT_TRUE(seen.await_asleep());					\
 	ASSERT_EQ(0, submit(late));						\
 	ASSERT_EQ(nr, WorkerSet::now().count())					\
 	{									\
 		TH_LOG("the limit is %u workers: see %s", nr, keeper);		\
-		dump_threads();							\
 	}									\
 	ASSERT_EQ(0, many.release());						\
 	ASSERT_EQ(0, late.release());						\
-	ASSERT_EQ(0, (ring).reap(3 * (nr) + 1)) dump_threads();			\
+	ASSERT_EQ(0, (ring).reap(3 * (nr) + 1));				\
 } while (0)
 
 constexpr unsigned limit_of_two = 2;
@@ -121,8 +119,8 @@ TEST(creation_pending_as_worker_leaves)
 
 	const WorkerSet both = WorkerSet::await(limit_of_two);
 
-	ASSERT_EQ(limit_of_two, both.count()) dump_threads();
-	ASSERT_TRUE(both.await_asleep()) dump_threads();
+	ASSERT_EQ(limit_of_two, both.count());
+	ASSERT_TRUE(both.await_asleep());
 
 	std::thread owner_waits([&] {
 		err = peer->run([&] {
@@ -137,15 +135,15 @@ TEST(creation_pending_as_worker_leaves)
 	/* The next one is for the first worker, which blocks in it with the last queued. */
 	ASSERT_EQ(0, first.release());
 	ASSERT_EQ(0, ring.reap(1));
-	ASSERT_TRUE(both.await_asleep()) dump_threads();
+	ASSERT_TRUE(both.await_asleep());
 	for (Work *work : { &next, &last }) {
 		ASSERT_EQ(0, work->release());
-		ASSERT_EQ(0, ring.reap(1)) dump_threads();
+		ASSERT_EQ(0, ring.reap(1));
 	}
 	if (both.await_count(1, Deadline(idle_timeout)) == 1)
 		TH_LOG("the worker left");
 	ASSERT_EQ(0, second.release());
-	ASSERT_EQ(0, ring.reap(1)) dump_threads();
+	ASSERT_EQ(0, ring.reap(1));
 
 	ASSERT_EQ(0, vforked.go());
 	owner_waits.join();
@@ -227,7 +225,7 @@ TEST_F(without_threads, request_ends)
 	if (const char *why = become_bound())
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 	const WorkerSet old = WorkerSet::now();
 	const RingEnd end = ring.end();
 
@@ -241,15 +239,15 @@ TEST_F(without_threads, request_ends)
 	ASSERT_EQ(0, work.submit(ring));
 	if (variant->only_at_first) {
 		ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-		ASSERT_EQ(1U, WorkerSet::await(1).count()) dump_threads();
+		ASSERT_EQ(1U, WorkerSet::await(1).count());
 		ASSERT_EQ(0, work.release());
-		ASSERT_EQ(0, ring.reap(1)) dump_threads();
+		ASSERT_EQ(0, ring.reap(1));
 		return;
 	}
-	ASSERT_EQ(0, ring.reap(1, -ECANCELED)) dump_threads();
+	ASSERT_EQ(0, ring.reap(1, -ECANCELED));
 
 	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 }
 
 /* What is there already goes on, and leaves. */
@@ -261,16 +259,16 @@ TEST(process_limit_is_lowered)
 	if (const char *why = become_bound())
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
 	if (!forbid_threads(nproc))
 		SKIP(return, "%s", skip::no_nproc_limit);
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }

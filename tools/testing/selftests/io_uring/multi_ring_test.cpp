@@ -40,13 +40,13 @@ TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 	for (Uring &ring : rings) {
 		ASSERT_EQ(0, ring.open());
 	}
-	ASSERT_EQ(0, serve(rings.front(), Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(rings.front(), Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	for (Uring &ring : rings) {
-		ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+		ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1));
 	}
 
 	variant->arrange(rings);
@@ -58,11 +58,13 @@ TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 		const RingEnd end = rings[i].end();
 
 		rings[i].close();
-		ASSERT_TRUE(!wait || end.await()) TH_LOG("ring %zu was not freed", i);
+		ASSERT_TRUE(!wait || end.await())
+		{
+			TH_LOG("ring %zu was not freed", i);
+		}
 		ASSERT_EQ(1U, worker.serve(last, Class::bounded, 1))
 		{
 			TH_LOG("closed %zu of %zu rings", i + 1, rings.size());
-			dump_threads();
 		}
 	}
 
@@ -79,15 +81,15 @@ TEST(attached_ring_keeps_worker)
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, attached.open(IORING_SETUP_ATTACH_WQ, ring.fd()));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end(), attached_end = attached.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ring.close();
 	ASSERT_TRUE(end.await());
-	ASSERT_EQ(8U, worker.serve(attached, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, worker.serve(attached, Class::bounded, 8));
 	attached.close();
 	ASSERT_WORKERS_EXIT(worker, attached_end);
 }
@@ -112,7 +114,7 @@ TEST_F(two_threads, each_ends_its_own_pool)
 	Uring ours, theirs;
 
 	ASSERT_EQ(0, ours.open());
-	ASSERT_EQ(0, serve(ours, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ours, Class::bounded));
 
 	const WorkerSet our_worker = WorkerSet::now();
 
@@ -125,15 +127,15 @@ TEST_F(two_threads, each_ends_its_own_pool)
 	const WorkerSet their_worker = WorkerSet::now().without(our_worker);
 	const RingEnd our_end = ours.end(), their_end = theirs.end();
 
-	ASSERT_EQ(1U, our_worker.count()) dump_threads();
-	ASSERT_EQ(1U, their_worker.count()) dump_threads();
+	ASSERT_EQ(1U, our_worker.count());
+	ASSERT_EQ(1U, their_worker.count());
 
 	ASSERT_EQ(0, self->peer->run([&] {
 		theirs.close();
 		return 0;
 	}));
 	ASSERT_WORKERS_EXIT(their_worker, their_end);
-	ASSERT_EQ(8U, our_worker.serve(ours, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, our_worker.serve(ours, Class::bounded, 8));
 
 	ours.close();
 	ASSERT_WORKERS_EXIT(our_worker, our_end);
@@ -144,14 +146,13 @@ TEST_F(two_threads, shared_ring_ends_both_pools)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
-	ASSERT_EQ(0, self->peer->run([&] { return serve(ring, Class::bounded); }))
-		dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
+	ASSERT_EQ(0, self->peer->run([&] { return serve(ring, Class::bounded); }));
 
 	const WorkerSet workers = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(2U, workers.count()) dump_threads();
+	ASSERT_EQ(2U, workers.count());
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 }
@@ -170,8 +171,8 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 
 	const WorkerSet workers = WorkerSet::await(2);
 
-	ASSERT_EQ(2U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_EQ(2U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 }
@@ -191,11 +192,11 @@ TEST_F(two_threads, limits_bind_the_newcomer)
 
 	const WorkerSet worker = WorkerSet::await(1);
 
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
-	ASSERT_EQ(1U, WorkerSet::now().count()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep());
+	ASSERT_EQ(1U, WorkerSet::now().count());
 	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(4)) dump_threads();
-	ASSERT_EQ(1U, WorkerSet::now().count()) dump_threads();
+	ASSERT_EQ(0, ring.reap(4));
+	ASSERT_EQ(1U, WorkerSet::now().count());
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }
@@ -205,12 +206,12 @@ TEST_F(two_threads, stranger_closes_ring)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, self->peer->run([&] {
 		ring.close();
 		return 0;

@@ -127,19 +127,22 @@ TEST(new_pid_namespace_has_no_workers)
 
 	if (served == EPERM)
 		SKIP(return, "%s", skip::not_this_user);
-	ASSERT_EQ(0, served) TH_LOG("not even the worker that is there serves");
+	ASSERT_EQ(0, served)
+	{
+		TH_LOG("not even the worker that is there serves");
+	}
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::unbounded));
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(-ECANCELED, serve_between_pid_namespaces(ring)) dump_threads();
+	ASSERT_EQ(-ECANCELED, serve_between_pid_namespaces(ring));
 }
 
 TEST_HARNESS_MAIN

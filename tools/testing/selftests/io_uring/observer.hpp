@@ -24,14 +24,14 @@ do {										\
 	ASSERT_EQ(0, err);							\
 	const RingEnd end = ring.end();						\
 										\
-	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();		\
-	const WorkerSet worker = WorkerSet::now();					\
+	ASSERT_EQ(0, serve(ring, Class::unbounded));				\
+	const WorkerSet worker = WorkerSet::now();				\
 										\
-	ASSERT_EQ(1U, worker.count()) dump_threads();				\
-	ASSERT_EQ(disturbed, look()) dump_threads();				\
+	ASSERT_EQ(1U, worker.count());						\
+	ASSERT_EQ(disturbed, look());						\
 	ring.close();								\
 	ASSERT_WORKERS_EXIT(worker, end);					\
-	ASSERT_EQ(relieved, look()) dump_threads();				\
+	ASSERT_EQ(relieved, look());						\
 } while (0)
 
 #endif /* OBSERVER_HPP */

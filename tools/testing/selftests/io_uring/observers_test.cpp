@@ -111,18 +111,21 @@ TEST(closed_file_is_not_held)
 	/* As the worker holds even its ring so, both last until this child ends. */
 	ASSERT_EQ(0, in_child([&] {
 		return ring.open() || serve(ring, Class::unbounded) || close_unshared();
-	})) TH_LOG("nothing is held while the worker is there");
+	}))
+	{
+		TH_LOG("nothing is held while the worker is there");
+	}
 
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, serve(ring, Class::unbounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::unbounded));
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
-	ASSERT_EQ(POLLHUP, close_unshared()) dump_threads();
+	ASSERT_EQ(POLLHUP, close_unshared());
 }
 
 TEST_HARNESS_MAIN

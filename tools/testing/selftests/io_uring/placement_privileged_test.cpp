@@ -13,7 +13,7 @@
 do {										\
 	const RingEnd end = (ring).end();					\
 										\
-	ASSERT_EQ(8U, (worker).serve(ring, Class::bounded, 8)) dump_threads();	\
+	ASSERT_EQ(8U, (worker).serve(ring, Class::bounded, 8));			\
 	(ring).close();								\
 	ASSERT_WORKERS_EXIT(worker, end);					\
 } while (0)
@@ -26,18 +26,18 @@ TEST(confined_to_cpuset)
 	if (cpuset.make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, cpuset.allow(std::to_string(first_cpu(allowed_cpu(1)))));
 	ASSERT_EQ(0, cpuset.enter());
 	ASSERT_SERVED_AND_EXIT(ring, worker);
 
 	/* A new pool, in the cpuset from the start. */
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 	ASSERT_EQ(0, cpuset.leave());
 	ASSERT_SERVED_AND_EXIT(ring, WorkerSet::now());
 }
@@ -62,7 +62,7 @@ TEST(cpu_unplugged)
 	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1") == 0; }));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 	if (put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
 
@@ -71,16 +71,16 @@ TEST(cpu_unplugged)
 		if (comes_back) {
 			ASSERT_EQ(0, ring.open());
 		}
-		ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
+		ASSERT_EQ(0, serve(ring, Class::bounded, 8));
 		if (comes_back) {
 			ASSERT_EQ(0, put(online, "1"));
-			ASSERT_EQ(0, serve(ring, Class::bounded, 8)) dump_threads();
+			ASSERT_EQ(0, serve(ring, Class::bounded, 8));
 		}
 
 		const WorkerSet workers = WorkerSet::now();
 		const RingEnd end = ring.end();
 
-		ASSERT_LE(1U, workers.count()) dump_threads();
+		ASSERT_LE(1U, workers.count());
 		ring.close();
 		ASSERT_WORKERS_EXIT(workers, end);
 	}

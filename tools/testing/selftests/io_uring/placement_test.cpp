@@ -35,14 +35,14 @@ TEST_F(affinity, worker_leaves)
 		SKIP(return, "%s", skip::no_affinity);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(theirs), &theirs));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }
@@ -57,15 +57,15 @@ TEST(idle_where_it_should_not_be)
 		SKIP(return, "%s", skip::one_cpu);
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second));
 	/* They start anew if the program is stopped meanwhile. */
-	ASSERT_EQ(0U, worker.await_count(0, Deadline(2 * limit::event))) dump_threads();
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0U, worker.await_count(0, Deadline(2 * limit::event)));
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 }
 
 TEST_HARNESS_MAIN

@@ -92,8 +92,8 @@ std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid)
 	ThreadStat stat;
 
 	if (close == std::string::npos ||
-	    sscanf(text.c_str() + close, ") %c %*d %*d %*d %*d %*d %lu", &stat.state,
-		   &stat.flags) != 2)
+	    sscanf(text.c_str() + close, ") %c %d %*d %*d %*d %*d %lu", &stat.state, &stat.parent,
+		   &stat.flags) != 3)
 		return {};
 	stat.comm = text.substr(open + 1, close - open - 1);
 	return stat;
@@ -169,7 +169,7 @@ int address_space_kb()
 	return status_value(getpid(), "\nVmSize:");
 }
 
-void dump_threads(pid_t pid)
+static void dump_process(pid_t pid)
 {
 	fprintf(stderr, "# threads of %d, Threads: %d\n", pid, thread_count(pid));
 	for (const pid_t tid : threads(pid)) {
@@ -191,4 +191,13 @@ void dump_threads(pid_t pid)
 		    std::string_view(target, static_cast<size_t>(len)) == "anon_inode:[io_uring]")
 			fprintf(stderr, "#   fd %d is an open ring\n", fd);
 	}
+}
+
+void dump_threads()
+{
+	dump_process(getpid());
+	/* What is no number there is 0. */
+	for (const pid_t pid : list_once("/proc"))
+		if (const auto stat = thread_stat(pid, pid); stat && stat->parent == getpid())
+			dump_process(pid);
 }

@@ -20,6 +20,7 @@ std::vector<pid_t> threads(pid_t pid);
 struct ThreadStat {
 	std::string comm;
 	char state = 0;
+	pid_t parent = 0; /* of its process */
 	unsigned long flags = 0;
 };
 
@@ -54,7 +55,7 @@ void close_files_from(int first);
 /* VmSize: of /proc/self/status, in KiB, or -1. */
 int address_space_kb();
 
-/* Prints the threads and open rings of @pid as "# " lines. */
-void dump_threads(pid_t pid = getpid());
+/* Prints the threads and open rings of this process and its children as "# " lines. */
+void dump_threads();
 
 #endif /* PROC_HPP */

@@ -6,7 +6,7 @@
 #include "harness.hpp"
 #include "workers.hpp"
 
-/* Says why workers should have left, and what is still there. */
+/* Says why workers should have left, and how many are still there. */
 inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers, const Exit &seen)
 {
 	TH_LOG("%s: %zu of %zu are still there after %.3f ms", describe(seen.fate), workers.alive(),
@@ -16,7 +16,6 @@ inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers,
 
 		TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
 	}
-	dump_threads();
 }
 
 /*

@@ -16,7 +16,6 @@ static void explain(struct __test_metadata *_metadata, const Moment &moment, Cho
 		    Uring &ring, Completion seen, const char *hint)
 {
 	TH_LOG("%s, %s", describe(seen), moment.describe().c_str());
-	dump_threads();
 	if (seen != Completion::lost)
 		return;
 
@@ -70,8 +69,8 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		ASSERT_DONE(ring, 1, moment, chore, leaving);
 		const WorkerSet worker = WorkerSet::await_idle();
 
-		ASSERT_EQ(1U, worker.count()) dump_threads();
-		ASSERT_TRUE(worker.asleep()) dump_threads();
+		ASSERT_EQ(1U, worker.count());
+		ASSERT_TRUE(worker.asleep());
 		moment.arm(worker);
 
 		/* Made elsewhere, the ring is new to this task only as it submits. */
@@ -90,7 +89,6 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 			     both.asleep())
 		{
 			TH_LOG("a worker stayed beyond the limit, %s", moment.describe().c_str());
-			dump_threads();
 		}
 		/* Too early: it did this one, too. */
 		moment.steer(stopped && worker.alive(), stopped && !worker.alive());
@@ -122,8 +120,8 @@ TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 	while (moment.next()) {
 		const WorkerSet worker = WorkerSet::await_idle();
 
-		ASSERT_EQ(1U, worker.count()) dump_threads();
-		ASSERT_TRUE(worker.asleep()) dump_threads();
+		ASSERT_EQ(1U, worker.count());
+		ASSERT_TRUE(worker.asleep());
 		moment.arm(worker);
 		ASSERT_EQ(0, chore.submit(ring));
 		const bool stopped = moment.await(worker);

@@ -16,8 +16,8 @@ do {									\
 	const RingEnd last = (ring).end();				\
 	WorkerSet left;							\
 									\
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();	\
-	left = WorkerSet::now();						\
+	ASSERT_EQ(0, serve(ring, Class::bounded));			\
+	left = WorkerSet::now();					\
 	(ring).close();							\
 	ASSERT_WORKERS_EXIT(left, last);				\
 } while (0)
@@ -43,12 +43,12 @@ TEST_F(reuse, new_ring_keeps_worker)
 	ASSERT_IDLE_EXIT(ring);
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, variant->kind)) dump_threads();
+	ASSERT_EQ(0, serve(ring, variant->kind));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_EQ(64U, worker.serve(ring, variant->kind, 64)) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_EQ(64U, worker.serve(ring, variant->kind, 64));
 
 	const RingEnd end = ring.end();
 
@@ -66,7 +66,6 @@ TEST(reuse_before_exit)
 		ASSERT_EQ(0, serve(ring, i % 2 ? Class::bounded : Class::unbounded))
 		{
 			TH_LOG("request of ring %d", i);
-			dump_threads();
 		}
 		ring.close();
 	}
@@ -85,12 +84,12 @@ TEST(first_submit_keeps_worker)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_IDLE_EXIT(ring);
 
-	ASSERT_EQ(0, serve(made_elsewhere, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(made_elsewhere, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_EQ(64U, worker.serve(made_elsewhere, Class::bounded, 64)) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_EQ(64U, worker.serve(made_elsewhere, Class::bounded, 64));
 
 	const RingEnd end = made_elsewhere.end();
 
@@ -107,7 +106,7 @@ TEST(ring_in_the_place_of_the_last)
 	for (int i = 0; i < 8; i++) {
 		std::thread([&] { err = ring.open(); }).join();
 		ASSERT_EQ(0, err);
-		ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+		ASSERT_EQ(0, serve(ring, Class::bounded));
 
 		const WorkerSet worker = WorkerSet::now();
 		const RingEnd end = ring.end();
@@ -115,9 +114,11 @@ TEST(ring_in_the_place_of_the_last)
 		ASSERT_EQ(1U, worker.count())
 		{
 			TH_LOG("ring %d", i);
-			dump_threads();
 		}
-		ASSERT_EQ(4U, worker.serve(ring, Class::bounded, 4)) TH_LOG("ring %d", i);
+		ASSERT_EQ(4U, worker.serve(ring, Class::bounded, 4))
+		{
+			TH_LOG("ring %d", i);
+		}
 		ring.close();
 		ASSERT_WORKERS_EXIT(worker, end);
 	}
@@ -144,17 +145,17 @@ TEST(limits_hold)
 
 		const WorkerSet workers = WorkerSet::await(5);
 
-		ASSERT_EQ(5U, workers.count()) dump_threads();
-		ASSERT_TRUE(workers.await_asleep()) dump_threads();
+		ASSERT_EQ(5U, workers.count());
+		ASSERT_TRUE(workers.await_asleep());
 
 		/* With no worker free, only the limit is against another. */
 		ASSERT_EQ(0, late.submit(ring));
-		ASSERT_EQ(5U, WorkerSet::now().count()) dump_threads();
+		ASSERT_EQ(5U, WorkerSet::now().count());
 		for (Work *work : { &bounded, &unbounded, &late }) {
 			ASSERT_EQ(0, work->release());
 		}
-		ASSERT_EQ(0, ring.reap(13)) dump_threads();
-		ASSERT_EQ(5U, WorkerSet::now().count()) dump_threads();
+		ASSERT_EQ(0, ring.reap(13));
+		ASSERT_EQ(5U, WorkerSet::now().count());
 	}
 
 	/* Zeroes ask. */
@@ -181,15 +182,17 @@ TEST(affinity_holds)
 	ASSERT_IDLE_EXIT(ring);
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, sched_getaffinity(worker.tid(), sizeof(seen), &seen));
 	EXPECT_TRUE(CPU_EQUAL(&last, &seen))
-		TH_LOG("the worker may run on %d CPUs, not just on CPU %d", CPU_COUNT(&seen),
-		       first_cpu(last));
+	{
+		TH_LOG("the worker may run on %d CPUs, not just on CPU %d",
+		       CPU_COUNT(&seen), first_cpu(last));
+	}
 }
 
 TEST(cycles_leak_nothing)
@@ -201,19 +204,22 @@ TEST(cycles_leak_nothing)
 	for (int i = 0; i < 200; i++) {
 		ASSERT_EQ(0, ring.open());
 		if (i % 20) {
-			ASSERT_EQ(0, serve(ring, Class::bounded)) TH_LOG("cycle %d", i);
+			ASSERT_EQ(0, serve(ring, Class::bounded))
+			{
+				TH_LOG("cycle %d", i);
+			}
 			ring.close();
 			continue;
 		}
 		ASSERT_IDLE_EXIT(ring);
-		ASSERT_EQ(1, thread_count()) dump_threads();
+		ASSERT_EQ(1, thread_count());
 
 		/* What is made once, like the heap, is there after two rounds. */
 		if (i <= 20) {
 			files = open_files();
 			kilobytes = address_space_kb();
 		}
-		ASSERT_EQ(files, open_files()) dump_threads();
+		ASSERT_EQ(files, open_files());
 		ASSERT_EQ(kilobytes, address_space_kb());
 	}
 }
@@ -227,7 +233,7 @@ TEST(idle_worker_stays)
 	ASSERT_IDLE_EXIT(ring);
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 
@@ -237,8 +243,8 @@ TEST(idle_worker_stays)
 
 	other.close();
 	ASSERT_TRUE(end.await());
-	ASSERT_TRUE(worker.stay(milliseconds(1000))) dump_threads();
-	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+	ASSERT_TRUE(worker.stay(milliseconds(1000)));
+	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1));
 }
 
 TEST_HARNESS_MAIN

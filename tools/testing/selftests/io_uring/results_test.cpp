@@ -153,8 +153,8 @@ TEST_F(cut_short, result_is_known)
 
 	const WorkerSet workers = WorkerSet::await(nr, child.pid());
 
-	ASSERT_EQ(nr, workers.count()) dump_threads(child.pid());
-	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
+	ASSERT_EQ(nr, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	if (by == Cut::stop) {
 		ASSERT_EQ(0, child.signal(SIGSTOP));
 		ASSERT_TRUE(WIFSTOPPED(child.await_end(WUNTRACED)));
@@ -167,12 +167,12 @@ TEST_F(cut_short, result_is_known)
 		for (const pid_t tid : workers.tids()) {
 			ASSERT_EQ(0, ptrace(PTRACE_SEIZE, tid, 0, 0));
 			ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, tid, 0, 0));
-			ASSERT_TRUE(await_trap(tid)) dump_threads(child.pid());
+			ASSERT_TRUE(await_trap(tid));
 			ASSERT_EQ(0, ptrace(PTRACE_DETACH, tid, 0, 0));
 		}
 	}
 	ASSERT_EQ(0, child.go());
-	ASSERT_EQ(0, child.await_end()) dump_threads(child.pid());
+	ASSERT_EQ(0, child.await_end());
 	for (unsigned i = 0; i < nr; i++) {
 		ASSERT_TRUE(known(self->results[i]))
 		{

@@ -6,7 +6,6 @@
  * descriptor of it, or let rings talk to each other.  io_ring_ctx_free() lets go
  * of all of that, and none of it holds the ring.
  */
-#include <memory>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -16,11 +15,6 @@
 #include "promise.hpp"
 
 namespace {
-
-int ring_register(Uring &ring, unsigned opcode, const void *arg, unsigned nr)
-{
-	return io_uring_register(static_cast<unsigned>(ring.fd()), opcode, arg, nr);
-}
 
 constexpr size_t page = 65536; /* the largest that Linux has */
 alignas(page) char buffer[page];
@@ -46,6 +40,12 @@ int complete(Uring &ring)
 
 	io_uring_cqe_seen(ring.get(), cqe);
 	return res;
+}
+
+int send_message(Uring &from, Uring &to)
+{
+	io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
+	return complete(from);
 }
 
 } // namespace
@@ -87,19 +87,22 @@ TEST_F(closing, ends_ring)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	/* Unmapped, but open. */
 	const int fd = dup(ring.fd());
 
 	ASSERT_LE(0, fd);
 	ring.close();
-	ASSERT_EQ(0, variant->close(fd)) TH_LOG("closing: %s", strerror(errno));
+	ASSERT_EQ(0, variant->close(fd))
+	{
+		TH_LOG("closing: %s", strerror(errno));
+	}
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
@@ -151,19 +154,22 @@ TEST_F(registered, ends_with_ring)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	const int err = variant->with(ring);
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
-	ASSERT_LE(0, err) TH_LOG("registration: %s", strerror(-err));
-	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1)) dump_threads();
+	ASSERT_LE(0, err)
+	{
+		TH_LOG("registration: %s", strerror(-err));
+	}
+	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1));
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }
@@ -177,18 +183,21 @@ TEST(resized)
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_setup_flag);
 	ASSERT_EQ(0, err);
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	err = ring.resize(256);
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
-	ASSERT_EQ(0, err) TH_LOG("IORING_REGISTER_RESIZE_RINGS: %s", strerror(-err));
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(0, err)
+	{
+		TH_LOG("IORING_REGISTER_RESIZE_RINGS: %s", strerror(-err));
+	}
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 }
@@ -212,24 +221,19 @@ FIXTURE_VARIANT(dealing)
 		.deal = __VA_ARGS__, .to_ends_first = true			\
 	}
 
-DEALING_ADD(message, [](Uring &from, Uring &to) {
-	io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
-	return complete(from);
-});
+DEALING_ADD(message, send_message);
 DEALING_ADD(cloned_buffers, [](Uring &from, Uring &to) {
 	__u32 clone_all[8] = { static_cast<__u32>(from.fd()) }; /* struct io_uring_clone_buffers */
 
 	if (const int err = register_buffer(from))
 		return err;
-	return ring_register(to, uapi::register_clone_buffers, clone_all, 1);
+	return io_uring_register(static_cast<unsigned>(to.fd()), uapi::register_clone_buffers,
+				 clone_all, 1);
 });
 /* Task work of the receiver, who does not look. */
 FIXTURE_VARIANT_ADD(dealing, message_not_received)
 {
-	.deal = [](Uring &from, Uring &to) {
-		io_uring_prep_msg_ring(io_uring_get_sqe(from.get()), to.fd(), 0, 0, 0);
-		return complete(from);
-	},
+	.deal = send_message,
 	.flags_of_to = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 	.to_ends_first = true
 };
@@ -265,26 +269,29 @@ TEST_F(dealing, holds_no_ring)
 
 	ASSERT_EQ(0, from.open());
 	ASSERT_EQ(0, to.open(variant->flags_of_to));
-	ASSERT_EQ(0, serve(from, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(from, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = from.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	const RingEnd end_of_to = to.end();
 	const int err = variant->deal(from, to);
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
-	ASSERT_LE(0, err) TH_LOG("dealing: %s", strerror(-err));
+	ASSERT_LE(0, err)
+	{
+		TH_LOG("dealing: %s", strerror(-err));
+	}
 
 	Uring &first = variant->to_ends_first ? to : from;
 	Uring &last = variant->to_ends_first ? from : to;
 
 	first.close();
 	ASSERT_TRUE((variant->to_ends_first ? end_of_to : end).await());
-	ASSERT_EQ(1U, worker.serve(last, Class::bounded, 1)) dump_threads();
+	ASSERT_EQ(1U, worker.serve(last, Class::bounded, 1));
 	last.close();
 	ASSERT_WORKERS_EXIT(worker, variant->to_ends_first ? end : end_of_to);
 }

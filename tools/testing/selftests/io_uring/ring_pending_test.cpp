@@ -156,12 +156,12 @@ TEST_F(pending, cancelled_by_the_end)
 
 	ASSERT_EQ(0, pipe.open());
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	const int nr = static_cast<int>(variant->queue(ring, pipe));
 	struct io_uring_cqe *cqe;
@@ -173,7 +173,10 @@ TEST_F(pending, cancelled_by_the_end)
 		/* Each variant's opcode is known, or refused at once. */
 		if (cqe->res == -EINVAL)
 			SKIP(return, "%s", skip::no_request);
-		ASSERT_TRUE(false) TH_LOG("not pending, but: %s", strerror(-cqe->res));
+		ASSERT_TRUE(false)
+		{
+			TH_LOG("not pending, but: %s", strerror(-cqe->res));
+		}
 	}
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);

@@ -259,32 +259,40 @@ TEST_F(reference, keeps_worker)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 
 	int err = variant->take(held, ring);
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
-	ASSERT_EQ(0, err) TH_LOG("reference: %s", strerror(-err));
+	ASSERT_EQ(0, err)
+	{
+		TH_LOG("reference: %s", strerror(-err));
+	}
 
 	ring.close();
 	ASSERT_TRUE(others_end());
-	ASSERT_FALSE(end.over()) TH_LOG("the ring is gone in spite of a reference");
+	ASSERT_FALSE(end.over())
+	{
+		TH_LOG("the ring is gone in spite of a reference");
+	}
 	ASSERT_TRUE(worker.await_asleep())
 	{
 		TH_LOG("%zu of 1 workers are left", worker.alive());
-		dump_threads();
 	}
 
 	err = variant->drop(held);
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
-	ASSERT_EQ(0, err) TH_LOG("giving the reference up: %s", strerror(-err));
+	ASSERT_EQ(0, err)
+	{
+		TH_LOG("giving the reference up: %s", strerror(-err));
+	}
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 

@@ -63,25 +63,25 @@ TEST_F(sqpoll, ring_ends_thread_and_pool)
 	Uring ring;
 
 	ASSERT_EQ(0, open_sqpoll(ring, variant->flags, variant->idle_ms));
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 	ASSERT_EQ(0, bounded.submit(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
 
 	const WorkerSet workers = WorkerSet::await(4), thread = WorkerSet::sqpoll();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, thread.count()) dump_threads();
-	ASSERT_LE(4U, workers.count()) dump_threads();
+	ASSERT_EQ(1U, thread.count());
+	ASSERT_LE(4U, workers.count());
 	if (!variant->busy) {
 		ASSERT_EQ(0, bounded.release());
 		ASSERT_EQ(0, unbounded.release());
-		ASSERT_EQ(0, ring.reap(4)) dump_threads();
+		ASSERT_EQ(0, ring.reap(4));
 	}
 	ring.close();
-	ASSERT_TRUE(end.await()) dump_threads();
+	ASSERT_TRUE(end.await());
 	ASSERT_WORKERS_END(workers);
 	ASSERT_WORKERS_END(thread);
-	ASSERT_EQ(1, thread_count()) dump_threads();
+	ASSERT_EQ(1, thread_count());
 }
 
 FIXTURE(attached) {};
@@ -103,12 +103,12 @@ TEST_F(attached, last_ring_ends_thread_and_pool)
 
 	ASSERT_EQ(0, open_sqpoll(first));
 	ASSERT_EQ(0, open_sqpoll(second, IORING_SETUP_ATTACH_WQ, 1, first.fd()));
-	ASSERT_EQ(0, serve(first, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(first, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now(), thread = WorkerSet::sqpoll();
 
-	ASSERT_EQ(1U, thread.count()) dump_threads();
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, thread.count());
+	ASSERT_EQ(1U, worker.count());
 
 	Uring &goes = variant->first_ends_first ? first : second;
 	Uring &stays = variant->first_ends_first ? second : first;
@@ -116,14 +116,14 @@ TEST_F(attached, last_ring_ends_thread_and_pool)
 
 	goes.close();
 	ASSERT_TRUE(early.await());
-	ASSERT_EQ(8U, worker.serve(stays, Class::bounded, 8)) dump_threads();
-	ASSERT_EQ(1U, thread.alive()) dump_threads();
+	ASSERT_EQ(8U, worker.serve(stays, Class::bounded, 8));
+	ASSERT_EQ(1U, thread.alive());
 
 	stays.close();
 	ASSERT_TRUE(late.await());
 	ASSERT_WORKERS_END(worker);
 	ASSERT_WORKERS_END(thread);
-	ASSERT_EQ(1, thread_count()) dump_threads();
+	ASSERT_EQ(1, thread_count());
 }
 
 FIXTURE(beside) {};
@@ -144,24 +144,24 @@ TEST_F(beside, task_keeps_its_pool)
 	Uring plain, sqpoll;
 
 	ASSERT_EQ(0, plain.open());
-	ASSERT_EQ(0, serve(plain, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(plain, Class::bounded));
 
 	const WorkerSet ours = WorkerSet::now();
 
-	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(1U, ours.count());
 	ASSERT_EQ(0, open_sqpoll(sqpoll));
-	ASSERT_EQ(0, serve(sqpoll, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(sqpoll, Class::bounded));
 
 	const WorkerSet theirs = WorkerSet::now().without(ours), thread = WorkerSet::sqpoll();
 	const RingEnd plain_end = plain.end(), sqpoll_end = sqpoll.end();
 
-	ASSERT_EQ(1U, theirs.count()) dump_threads();
+	ASSERT_EQ(1U, theirs.count());
 	if (!variant->sqpoll_ends_first) {
 		plain.close();
 		ASSERT_TRUE(plain_end.await());
-		ASSERT_TRUE(ours.await_asleep()) dump_threads();
-		ASSERT_EQ(0, serve(sqpoll, Class::bounded)) dump_threads();
-		ASSERT_EQ(1U, theirs.alive()) dump_threads();
+		ASSERT_TRUE(ours.await_asleep());
+		ASSERT_EQ(0, serve(sqpoll, Class::bounded));
+		ASSERT_EQ(1U, theirs.alive());
 	}
 
 	sqpoll.close();
@@ -169,7 +169,7 @@ TEST_F(beside, task_keeps_its_pool)
 	ASSERT_WORKERS_END(theirs);
 	ASSERT_WORKERS_END(thread);
 	if (variant->sqpoll_ends_first) {
-		ASSERT_EQ(8U, ours.serve(plain, Class::bounded, 8)) dump_threads();
+		ASSERT_EQ(8U, ours.serve(plain, Class::bounded, 8));
 		plain.close();
 	}
 	ASSERT_WORKERS_EXIT(ours, variant->sqpoll_ends_first ? plain_end : sqpoll_end);
@@ -190,9 +190,9 @@ TEST(outlives_its_maker)
 
 	const WorkerSet worker = WorkerSet::now(), thread = WorkerSet::sqpoll();
 
-	ASSERT_EQ(1U, thread.count()) dump_threads();
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(1U, thread.count());
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
 
 	const RingEnd end = ring.end();
 
@@ -242,8 +242,8 @@ TEST_F(process, ends_thread_and_pool)
 	const WorkerSet workers = WorkerSet::await(3, child.pid());
 	const WorkerSet thread = WorkerSet::sqpoll(child.pid());
 
-	ASSERT_EQ(3U, workers.count()) dump_threads(child.pid());
-	ASSERT_EQ(1U, thread.count()) dump_threads(child.pid());
+	ASSERT_EQ(3U, workers.count());
+	ASSERT_EQ(1U, thread.count());
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(workers);
 	ASSERT_WORKERS_END(thread);

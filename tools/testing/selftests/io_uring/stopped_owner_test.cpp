@@ -47,7 +47,7 @@ TEST_F(stopped, worker_leaves_after_sigcont)
 
 	const WorkerSet worker = WorkerSet::now(owner.pid());
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
+	ASSERT_EQ(1U, worker.count());
 	if (variant->closes_last)
 		ring.close();
 	ASSERT_EQ(0, owner.go());
@@ -57,11 +57,11 @@ TEST_F(stopped, worker_leaves_after_sigcont)
 	/* The kernel awaits its task work, unless that came before it stopped. */
 	if (!variant->closes_last)
 		ASSERT_FALSE(end.over());
-	ASSERT_TRUE(end.over() || worker.alive() == 1) dump_threads(owner.pid());
+	ASSERT_TRUE(end.over() || worker.alive() == 1);
 	ASSERT_EQ(0, owner.signal(SIGCONT));
 	ASSERT_TRUE(owner.await_step());
 	ASSERT_WORKERS_EXIT(worker, end);
-	ASSERT_EQ(1, thread_count(owner.pid())) dump_threads(owner.pid());
+	ASSERT_EQ(1, thread_count(owner.pid()));
 	ASSERT_EQ(0, owner.go());
 	ASSERT_EQ(0, owner.await_end());
 }
@@ -105,15 +105,15 @@ TEST_F(in_vfork, worker_leaves_after_child)
 			pause();
 	}).detach();
 	ASSERT_TRUE(vforked.await_step());
-	ASSERT_EQ(0, err) dump_threads();
+	ASSERT_EQ(0, err);
 
 	const WorkerSet worker = WorkerSet::now();
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
 	ring.close();
 	ASSERT_TRUE(others_end());
 	ASSERT_FALSE(end.over());
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_TRUE(worker.await_asleep());
 
 	ASSERT_EQ(0, vforked.go());
 	const Deadline deadline(limit::event);

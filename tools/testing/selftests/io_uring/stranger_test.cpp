@@ -128,7 +128,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 
 	const Deadline since(limit::event);
 
-	ASSERT_TRUE(end.await()) dump_threads();
+	ASSERT_TRUE(end.await());
 	ASSERT_TRUE(ended)
 	{
 		TH_LOG("a ring of ours waits for the %zu of a stranger who cannot run", nr_rings);
@@ -138,7 +138,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 	}
 	/* Nothing is left for the next one. */
 	for (const RingEnd &theirs : ends)
-		ASSERT_TRUE(theirs.await()) dump_threads();
+		ASSERT_TRUE(theirs.await());
 }
 
 TEST_HARNESS_MAIN

@@ -189,8 +189,8 @@ TEST_F(queued, never_of_another_file)
 
 	const WorkerSet workers = WorkerSet::await(2);
 
-	ASSERT_EQ(2U, workers.count()) dump_threads();
-	ASSERT_TRUE(workers.await_asleep()) dump_threads();
+	ASSERT_EQ(2U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	if (variant->fixed) {
 		const int fd = first.ours.get();
 
@@ -204,7 +204,10 @@ TEST_F(queued, never_of_another_file)
 	sqe->flags |= IOSQE_ASYNC;
 	sqe->user_data = name;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	ASSERT_FALSE(variant->touched(first)) TH_LOG("the request did not wait for a worker");
+	ASSERT_FALSE(variant->touched(first))
+	{
+		TH_LOG("the request did not wait for a worker");
+	}
 
 	if (variant->fixed) {
 		int fd = second.ours.get();
@@ -212,11 +215,14 @@ TEST_F(queued, never_of_another_file)
 		ASSERT_EQ(1, io_uring_register_files_update(ring.get(), 0, &fd, 1));
 	} else {
 		/* Closed, and opened again with another file behind it. */
-		ASSERT_EQ(number, dup2(second.ours.get(), number)) TH_LOG("%s", strerror(errno));
+		ASSERT_EQ(number, dup2(second.ours.get(), number))
+		{
+			TH_LOG("%s", strerror(errno));
+		}
 	}
 	ASSERT_EQ(0, bounded.release());
 	ASSERT_EQ(0, unbounded.release());
-	ASSERT_EQ(0, ring.discard(3)) dump_threads();
+	ASSERT_EQ(0, ring.discard(3));
 	ASSERT_FALSE(variant->touched(second))
 	{
 		TH_LOG("a request was done to a file that was opened after its submission");
@@ -241,8 +247,8 @@ TEST(tee_from_pipe_never_of_another)
 
 	const WorkerSet worker = WorkerSet::await(1);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
@@ -252,7 +258,7 @@ TEST(tee_from_pipe_never_of_another)
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_EQ(first.ours.get(), dup2(second.other.get(), first.ours.get()));
 	ASSERT_EQ(0, unbounded.release());
-	ASSERT_EQ(0, ring.discard(2)) dump_threads();
+	ASSERT_EQ(0, ring.discard(2));
 
 	char byte = 0;
 

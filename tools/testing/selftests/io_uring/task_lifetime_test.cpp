@@ -49,11 +49,11 @@ TEST_F(thread, ends_its_own_pool)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, serve(ring, Class::bounded)) dump_threads();
+	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet ours = WorkerSet::now();
 
-	ASSERT_EQ(1U, ours.count()) dump_threads();
+	ASSERT_EQ(1U, ours.count());
 	ASSERT_EQ(0, self->peer->run([&] {
 		return variant->busy ? work.submit(ring) : serve(ring, variant->kind);
 	}));
@@ -61,8 +61,8 @@ TEST_F(thread, ends_its_own_pool)
 	const unsigned at_least = variant->busy ? 4 : 1;
 	const WorkerSet theirs = WorkerSet::await(1 + at_least).without(ours);
 
-	ASSERT_LE(at_least, theirs.count()) dump_threads();
-	ASSERT_TRUE(theirs.await_asleep()) dump_threads();
+	ASSERT_LE(at_least, theirs.count());
+	ASSERT_TRUE(theirs.await_asleep());
 
 	/* Its end waits for the workers, so don't wait for it to look at them. */
 	std::thread end_peer([peer = std::exchange(self->peer, nullptr)] { delete peer; });
@@ -70,9 +70,12 @@ TEST_F(thread, ends_its_own_pool)
 	ASSERT_WORKERS_END(theirs);
 	end_peer.join();
 	if (variant->busy) {
-		ASSERT_EQ(0, ring.discard(4)) TH_LOG("a request of the thread was lost");
+		ASSERT_EQ(0, ring.discard(4))
+		{
+			TH_LOG("a request of the thread was lost");
+		}
 	}
-	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8)) dump_threads();
+	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8));
 	const RingEnd end = ring.end();
 
 	ring.close();
@@ -137,8 +140,8 @@ TEST_F(process, ends_its_pool)
 
 	const WorkerSet workers = WorkerSet::await(4, child.pid());
 
-	ASSERT_LE(4U, workers.count()) dump_threads(child.pid());
-	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
+	ASSERT_LE(4U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	if (variant->end) {
 		ASSERT_EQ(0, child.go());
 	}
@@ -150,7 +153,10 @@ TEST_F(process, ends_its_pool)
 	}
 	ASSERT_WORKERS_END(workers);
 	ASSERT_EQ(variant->status, child.await_end() & ~WCOREFLAG);
-	ASSERT_TRUE(end.await()) TH_LOG("the ring of a process that ended was not freed");
+	ASSERT_TRUE(end.await())
+	{
+		TH_LOG("the ring of a process that ended was not freed");
+	}
 }
 
 FIXTURE(exec) {};
@@ -196,14 +202,20 @@ TEST_F(exec, leaves_one_thread)
 
 	const WorkerSet workers = WorkerSet::await(2, child.pid());
 
-	ASSERT_EQ(2U, workers.count()) dump_threads(child.pid());
-	ASSERT_TRUE(workers.await_asleep()) dump_threads(child.pid());
+	ASSERT_EQ(2U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(workers);
-	ASSERT_TRUE(end.await()) TH_LOG("the ring of a process that did execve(2) was not freed");
+	ASSERT_TRUE(end.await())
+	{
+		TH_LOG("the ring of a process that did execve(2) was not freed");
+	}
 
-	ASSERT_TRUE(child.await_step()) TH_LOG("it did not become another program");
-	ASSERT_EQ(1, thread_count(child.pid())) dump_threads(child.pid());
+	ASSERT_TRUE(child.await_step())
+	{
+		TH_LOG("it did not become another program");
+	}
+	ASSERT_EQ(1, thread_count(child.pid()));
 	ASSERT_EQ(0U, WorkerSet::now(child.pid()).count());
 }
 
@@ -240,17 +252,17 @@ TEST(leader_ends_its_own_pool)
 
 	const WorkerSet both = WorkerSet::now(child.pid());
 
-	ASSERT_EQ(2U, both.count()) dump_threads(child.pid());
+	ASSERT_EQ(2U, both.count());
 	ASSERT_EQ(0, child.go());
-	ASSERT_EQ(1U, both.await_count(1, Deadline(limit::prompt))) dump_threads(child.pid());
+	ASSERT_EQ(1U, both.await_count(1, Deadline(limit::prompt)));
 	ASSERT_TRUE(child.await_step());
 
 	const WorkerSet other = WorkerSet::now(child.pid());
 
-	ASSERT_EQ(1U, other.count()) dump_threads(child.pid());
+	ASSERT_EQ(1U, other.count());
 	ASSERT_EQ(0, child.go());
 	ASSERT_TRUE(child.await_step());
-	ASSERT_TRUE(other.tids() == WorkerSet::now(child.pid()).tids()) dump_threads(child.pid());
+	ASSERT_TRUE(other.tids() == WorkerSet::now(child.pid()).tids());
 	ASSERT_EQ(0, child.go());
 	ASSERT_WORKERS_END(other);
 	ASSERT_EQ(0, child.await_end());

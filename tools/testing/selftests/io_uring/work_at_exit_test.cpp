@@ -72,17 +72,23 @@ TEST_F(thread, is_not_kept)
 
 	const WorkerSet worker = WorkerSet::await(1);
 
-	ASSERT_EQ(1U, worker.count()) dump_threads();
-	ASSERT_TRUE(worker.await_asleep()) dump_threads();
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 
 	/* Its end waits for the worker, so don't wait for it to look at that. */
 	std::thread end_peer([&] { peer.reset(); });
 
 	const Exit seen = worker.await_exit();
 
-	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, worker, seen, work);
+	ASSERT_EQ(Exit::gone, seen.fate)
+	{
+		explain(_metadata, worker, seen, work);
+	}
 	end_peer.join();
-	ASSERT_EQ(0, ring.discard(requests)) TH_LOG("a request of the thread was lost");
+	ASSERT_EQ(0, ring.discard(requests))
+	{
+		TH_LOG("a request of the thread was lost");
+	}
 }
 
 FIXTURE(process) {};
@@ -120,12 +126,15 @@ TEST_F(process, is_not_kept)
 
 	const WorkerSet worker = WorkerSet::await(1, child.pid());
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(child.pid());
-	ASSERT_TRUE(worker.await_asleep()) dump_threads(child.pid());
+	ASSERT_EQ(1U, worker.count());
+	ASSERT_TRUE(worker.await_asleep());
 	ASSERT_EQ(0, child.go());
 	const Exit seen = worker.await_exit();
 
-	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, worker, seen, work);
+	ASSERT_EQ(Exit::gone, seen.fate)
+	{
+		explain(_metadata, worker, seen, work);
+	}
 	ASSERT_EQ(variant->execs, child.await_step());
 	if (!variant->execs) {
 		ASSERT_EQ(0, child.await_end());
@@ -162,15 +171,18 @@ TEST(creation_pending_as_process_is_killed)
 
 	const WorkerSet worker = WorkerSet::await(1, owner.pid());
 
-	ASSERT_EQ(1U, worker.count()) dump_threads(owner.pid());
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, first.release());
 	ASSERT_EQ(0, vforked.go());
-	ASSERT_TRUE(vforked.await_step()) dump_threads(owner.pid());
-	ASSERT_TRUE(worker.await_asleep()) dump_threads(owner.pid());
+	ASSERT_TRUE(vforked.await_step());
+	ASSERT_TRUE(worker.await_asleep());
 	ASSERT_EQ(0, owner.signal(SIGKILL));
 	const Exit seen = worker.await_exit();
 
-	ASSERT_EQ(Exit::gone, seen.fate) explain(_metadata, worker, seen, next);
+	ASSERT_EQ(Exit::gone, seen.fate)
+	{
+		explain(_metadata, worker, seen, next);
+	}
 	ASSERT_EQ(SIGKILL, owner.await_end());
 }
 
