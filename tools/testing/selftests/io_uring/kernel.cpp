@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "child.hpp"
-#include "ring.hpp"
+#include "work.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 
 #include "fd.hpp"
 #include "proc.hpp"
-#include "ring.hpp"
+#include "work.hpp"
 
 /* What came of workers that should leave. */
 struct Exit {
