@@ -27,3 +27,11 @@ page=$BATS_TEST_DIRNAME/../../Documentation/worker-lifetime.rst
 		grep -Eq "^(FIXTURE|TEST)\($name\)" "$source"/*_test.cpp
 	done
 }
+
+@test "documents: the page of results has the bugs that expectations.toml knows" {
+	bugs()
+	{
+		sed '/^## On each kernel/,$d' "$@"
+	}
+	"$top/tools/kernels/results-page" | bugs | diff - <(bugs "$top/Documentation/results.md")
+}
