@@ -6,8 +6,8 @@
 #include "fd.hpp"
 
 /*
- * A page that is not there yet, by userfaultfd(2).  Who reads it waits until it is
- * released, in the kernel as well: a write from it has begun, and does not end.
+ * A page that is not there yet, by userfaultfd(2).  Whoever reads it waits until it is released,
+ * and so does the kernel: a write from this page begins, and does not end.
  */
 class AbsentPage {
 public:

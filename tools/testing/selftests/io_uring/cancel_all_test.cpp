@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Who cancels many requests, or from outside of the thread that submits them, reaches all
- * that wait in io-wq and is told how many.  To io_uring_prep_cancel(3), IORING_ASYNC_CANCEL_ALL
- * and _ANY return "how many requests were found and canceled", and _FD matches "based on the
- * file descriptor used in the original request"; to io_uring_register_sync_cancel(3) the same
- * goes for that call, with any ring.  For all who wind up connections.  io_async_cancel_one()
- * counts pools, not requests, a queued splice has no file yet for io_cancel_req_match(), and
- * io_sync_cancel() looks at the pool of its caller, not at that of an SQPOLL thread.
+ * Who cancels many requests, or cancels from outside of the thread that submits them, reaches
+ * all that wait in io-wq, and is told how many.  By io_uring_prep_cancel(3),
+ * IORING_ASYNC_CANCEL_ALL and _ANY return "how many requests were found and canceled", and _FD
+ * matches "based on the file descriptor used in the original request".  By
+ * io_uring_register_sync_cancel(3) the same goes for that call, with any ring.  Programs that wind
+ * up connections rely on that.  io_async_cancel_one() counts pools instead of requests, a queued
+ * splice has no file yet for io_cancel_req_match(), and io_sync_cancel() looks at the pool of its
+ * caller, where an SQPOLL thread has another one.
  */
 #include <errno.h>
 #include <string.h>

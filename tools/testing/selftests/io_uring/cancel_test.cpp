@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A request that waits in io-wq can be cancelled, wherever it waits, and nothing is
- * left of it then.  Writes are hashed, by their file into 64 buckets: a worker takes
- * all of a bucket that are queued off the list at once, and the pool remembers the last
- * of them for the next one to follow.  For all who cancel I/O, and go on with the same file.
+ * A request that waits in io-wq can be cancelled, wherever it waits, and nothing is left of it
+ * then.  Writes are hashed by their file into 64 buckets.  A worker takes all queued writes of a
+ * bucket off the list at once, and the pool remembers the last one, for the next write to follow
+ * it.  Programs that cancel I/O and go on with the same file rely on that.
  * io_wq_worker_cancel() has to look at what a worker has yet to start, and
  * io_wq_remove_pending() must not remember a request that is no write.
  */
@@ -72,8 +72,8 @@ int occupy(Uring &ring, Work &work)
 } // namespace
 
 /*
- * Of three writes, the first does not end before the last is cancelled.  That it has
- * begun says that the worker has taken them all.
+ * Of three writes, the first does not end before the last is cancelled.  Once it has begun, the
+ * worker has taken all three.
  */
 TEST(write_not_started)
 {
@@ -118,16 +118,16 @@ TEST(write_not_started)
 }
 
 /*
- * A write is cancelled that is queued behind a request which is none.  If the pool
- * remembers that one, a later write follows it into nowhere.  It did so for one hash
- * in 64, so that there are many files, more than may be open: they stay mapped, for
- * the next ones to be elsewhere in the kernel's memory.  The ring stays, as what
- * the pool remembers is of its memory: without it, others' would be corrupted.
+ * A write is cancelled that is queued behind a request which is no write.  If the pool then
+ * remembers that request, the next write to the file follows it and is lost.  That happened for
+ * one hash in 64, so that it takes many files, more than may be open: they stay mapped, so that
+ * the inodes of later ones are elsewhere in memory.  The ring stays open, as the pool remembers
+ * a request in its memory, and would corrupt that of others.
  */
 TEST(next_write_to_same_file)
 {
 	std::array<Fd, 192> files;
-	/* Where even this many take long, fewer have to do. */
+	/* On a slow machine, fewer files have to do. */
 	const Deadline since_start(limit::event);
 	Uring ring;
 
@@ -174,7 +174,7 @@ TEST(next_write_to_same_file)
 	}
 }
 
-/* The next one follows what is left then, and not what came between. */
+/* The next write follows the first one, which is left, and not the request between. */
 TEST(last_of_two_writes)
 {
 	enum : __u64 { first = 100, last, next };

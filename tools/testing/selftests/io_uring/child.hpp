@@ -13,8 +13,8 @@
 
 /*
  * To be called first in main().  From then on each process that is forked dies with its
- * parent, and after limit::life at the latest.  Those that are orphaned become children
- * of this one, which awaits them at exit(), so that PID 1 need not reap them.
+ * parent, and after limit::life at the latest.  Orphans become children of this process, which
+ * reaps them at exit(), so that none is left to PID 1.
  */
 void look_after_children();
 
@@ -25,9 +25,9 @@ void look_after_children();
 void die_with_parent();
 
 /*
- * A process that is told what to do step by step.  What it runs must not assert, as the
- * harness may lose that: it tells by its exit status.  In there, the standard streams
- * belong to this class, so that the output of the test ends with the test.
+ * A child process that is told what to do step by step.  What it runs must not assert, as the
+ * harness may miss that, and tells by its exit status what went wrong.  The child's standard
+ * streams belong to this class, so that the output of the test ends with the test.
  */
 class Process {
 public:
@@ -40,8 +40,8 @@ public:
 	/* Opens the pipes, and forks.  The child ends with what @run returns.  0, or -errno. */
 	int start(const std::function<int(Process &)> &run);
 	/*
-	 * By vfork(2), after open(), for another thread or process to guide it: shares the
-	 * memory, and the caller waits for its end.  0, or -errno.
+	 * The same by vfork(2), after open(): the child shares the memory, and the caller waits
+	 * for its end, while another thread or process tells the child what to do.
 	 */
 	int run_in_vfork(const std::function<int(Process &)> &run);
 	/* Lets it outlive this object. */
@@ -55,8 +55,8 @@ public:
 	/* The same, but returns false where step() ends the child: its parent has ended. */
 	bool await_go();
 	/*
-	 * To be called by the child: becomes another program, which does another step.  As
-	 * there may be no other, it is this one once more.
+	 * To be called by the child: becomes another program, which does one more step.  That
+	 * is this program again, as it is the only one that is there for sure.
 	 */
 	[[noreturn]] static void become_another();
 	/* In main(): whether this is the other program.  If so, it ends with run_another(). */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * WorkerSet run on no CPU that their task may not run on.  cpuset(7) has a cpuset's CPUs as
- * those "on which processes in that cpuset are allowed to execute", Documentation/
- * admin-guide/cgroup-v2.rst as those "to be used by tasks within this cgroup", and to
- * io_uring_register(2) workers "inherit the CPU mask" of their parent.  For containers
- * that share a machine, and for CPUs that are isolated from all else.  A cpuset moves the
- * workers that there are; io_init_new_worker() gives those to come the mask that the pool
- * was made with (io_wq_create()), so that idle exit lets them out.
+ * Workers run on no CPU that their task may not run on.  By cpuset(7), a cpuset's CPUs are those
+ * "on which processes in that cpuset are allowed to execute", by
+ * Documentation/admin-guide/cgroup-v2.rst those "to be used by tasks within this cgroup", and by
+ * io_uring_register(2) workers "inherit the CPU mask" of their parent.  Containers that share a
+ * machine, and CPUs that are isolated, rely on that.  A cpuset moves the workers that exist.  To
+ * those that come later, io_init_new_worker() gives the mask that the pool was made with
+ * (io_wq_create()), so that idle exit lets a task's workers out of its cpuset.
  */
 #include "cgroup.hpp"
 #include "promise.hpp"
@@ -52,7 +52,7 @@ pid_t astray(const WorkerSet &workers)
 
 } // namespace
 
-/* All these have run, so that they have the mask that they shall have. */
+/* To be used for workers that have run: before, they do not have their mask yet. */
 #define ASSERT_CONFINED(workers)						\
 do {										\
 	const pid_t tid = astray(workers);					\
@@ -75,7 +75,7 @@ enum class Change { move, rewrite, move_with_affinity, move_then_affinity_undone
 FIXTURE_VARIANT(cpuset)
 {
 	Change how;
-	/* Its workers are those that come beside others; else, after all have left. */
+	/* Whether workers come beside others, or after all others have left. */
 	bool surplus;
 };
 
@@ -167,7 +167,7 @@ TEST_F(cpuset, binds_workers_to_come)
 	ASSERT_EQ(0, ring.reap(3));
 }
 
-/* Not even on a CPU that is back, which io_wq_cpu_online() adds to all pools. */
+/* io_wq_cpu_online() adds a CPU that comes back to all pools: not to this one. */
 TEST(cpu_comes_back)
 {
 	const int other = first_cpu(allowed_cpu(1));
@@ -180,7 +180,7 @@ TEST(cpu_comes_back)
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
-	/* A cpuset of the first version would lose the CPU for good. */
+	/* A cpuset of cgroup 1 would not get the CPU back. */
 	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
 		SKIP(return, "%s", skip::no_hotplug);
 	if (cpuset.make_cpuset())

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A task that drops privileges keeps its workers: they do requests as who submitted
- * them, though they are still who they were, and leave with the last ring.  The next
- * ones are who the task is by then.  For daemons that start as root.
+ * A task that drops privileges keeps its workers.  They do each request as the user who submitted
+ * it, though they are still the user who they were, and leave with the last ring.  Workers that
+ * come later are the user who the task is by then.  Daemons that start as root rely on that.
  * io_prep_async_work() takes the submitter's credentials along.
  */
 #include <errno.h>
@@ -18,7 +18,10 @@ namespace {
 
 constexpr uid_t nobody = 65534;
 
-/* As daemons do; false if we may not.  Some securebits(7) would keep the capabilities. */
+/*
+ * Becomes an ordinary user, as daemons do; false if we may not.  Gives the capabilities up, too,
+ * as some securebits(7) would keep them.
+ */
 bool drop_privileges()
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3,
@@ -70,7 +73,7 @@ TEST(user_changes)
 	const Fd roots = private_file();
 	Uring ring;
 
-	/* Whatever it is in part. */
+	/* Root, and with the right to become all of it. */
 	if (geteuid() || setresuid(0, 0, 0))
 		SKIP(return, "%s", skip::not_root);
 	ASSERT_EQ(0, ring.open());

@@ -10,11 +10,12 @@
 #include "fd.hpp"
 
 /*
- * Takes this program, run with @argv, into PID and mount namespaces of its own,
- * as unshare -pfm --kill-child --mount-proc does.  Whatever is stopped, traced or
- * restored ends with the namespace, the namespace with its first process, and that
- * with its parent.  In there, PIDs are free to be restored.
- * Returns in there only: a null pointer; or elsewhere, why not, of namespace skip.
+ * Takes this program, run with @argv, into PID and mount namespaces of its own, as
+ * unshare -pfm --kill-child --mount-proc does.  Whatever is stopped, traced or restored ends
+ * with the namespace, the namespace with its first process, and that with its parent.  In the
+ * namespace, PIDs are free to be restored.
+ * Returns a null pointer in the namespace, or outside, a text of namespace skip that says why
+ * it cannot be made.
  */
 const char *enter_own_namespaces(char **argv);
 

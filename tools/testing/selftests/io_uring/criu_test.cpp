@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * CRIU can dump and restore a process that has closed its last ring.  For
- * containers that migrate.  It stops each thread by ptrace(2) and has it run code of
- * its own; a worker, which never returns to user space, never does, and CRIU waits
- * for ever.  So none is asked to try where a worker is left: by then the test has
- * failed, or skipped.
+ * CRIU can dump and restore a process that has closed its last ring, as in containers that
+ * migrate.  CRIU stops each thread by ptrace(2) and has it run code of CRIU's own.  A worker never
+ * returns to user space and so never runs it, and CRIU waits for ever.  Therefore CRIU is not run
+ * where a worker is left: by then the test has failed, or skipped.
  *
- * Needs root, and CRIU as criu in the PATH or as the command that CRIU names.
+ * Needs root, and CRIU as criu in the PATH, or as the command that is in $CRIU.
  */
 #include <signal.h>
 #include <string.h>

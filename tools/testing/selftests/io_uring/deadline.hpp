@@ -39,9 +39,9 @@ inline constexpr milliseconds prompt{ 4'000 };
 }
 
 /*
- * Its clock stands still while the program does.  Who waits looks at it every 100 ms
- * at least, as poll_ms() is never more, and each look counts for no more than that:
- * whoever looks later was stopped, or frozen, or without a CPU, and so were its workers.
+ * A limit on a clock that stands still while the program does.  Whoever waits looks at the clock
+ * every 100 ms, as poll_ms() is never more, and each look counts for 100 ms at most: a program
+ * that looks later was stopped, frozen, or without a CPU, and so were its workers.
  */
 class Deadline {
 public:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A ring may have no descriptor, just its place among the rings that its task
- * registered (IORING_SETUP_REGISTERED_FD_ONLY).  It is a ring like any other:
- * workers stay with it, and leave as it is unregistered, or ends with its task.
- * For programs with more rings than descriptors, or with descriptors that others
- * close.  io_uring_unreg_ringfd() and io_ringfd_unregister() let go of its file.
+ * A ring may have no descriptor, only its place among the rings that its task registered
+ * (IORING_SETUP_REGISTERED_FD_ONLY).  It is a ring like any other: workers stay with it, and
+ * leave as it is unregistered, or as its task ends.  Such rings are for programs with more
+ * rings than descriptors, or with code that closes descriptors of others.
+ * io_uring_unreg_ringfd() and io_ringfd_unregister() let go of the ring's file.
  */
 #include <memory>
 #include <string.h>
@@ -26,7 +26,7 @@ namespace {
 constexpr unsigned entries = 4;
 constexpr size_t page = 65536; /* the largest that Linux has */
 
-/* Its rings and entries are in the program's own memory, one page each. */
+/* A ring whose queues are in the program's own memory: a page for both, another for SQEs. */
 class FdlessRing {
 public:
 	/* 0, or -errno. */
@@ -171,7 +171,7 @@ TEST_F(fdless, unregistered)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
-/* Nobody else could reach it any more. */
+/* With its thread the ring ends, as nobody else can reach it. */
 TEST_F(fdless, thread_ends)
 {
 	FdlessRing &ring = *self->ring;
@@ -199,7 +199,7 @@ TEST_F(fdless, thread_ends)
 	}));
 	ASSERT_EQ(1U, worker.count());
 
-	/* Its end waits for the worker, so don't wait for it to look at that. */
+	/* The thread's end waits for its worker: so wait for both at the same time. */
 	std::thread end_peer([&] { peer.reset(); });
 
 	ASSERT_WORKERS_END(worker);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A pool is not inherited: a forked child starts with a ring and no worker, and
- * has a pool of its own with its first request.  Parent and child then keep their
- * workers until nobody has the ring, and each loses only its own as it ends.  For
- * servers that fork after they set up rings.  copy_process() resets tsk->io_uring.
+ * A pool is not inherited: a forked child starts with a ring and no worker, and gets a pool of
+ * its own with its first request.  Then parent and child keep their workers until nobody has
+ * the ring, and each of them loses only its own as it ends.  Servers that fork after they set up
+ * rings rely on that.  copy_process() resets tsk->io_uring.
  */
 #include <signal.h>
 
@@ -34,7 +34,7 @@ FIXTURE_VARIANT_ADD(shared, child_execs)
 	.goes_on = true
 };
 
-/* The parent closes first; what the child does then is the end for both. */
+/* The parent closes the ring first.  What the child does then ends both pools. */
 TEST_F(shared, ring_ends_both_pools)
 {
 	Uring ring;
@@ -80,7 +80,7 @@ TEST_F(shared, ring_ends_both_pools)
 	ASSERT_EQ(variant->goes_on, child.await_step());
 }
 
-/* The parent does not notice. */
+/* The parent's worker goes on. */
 TEST(child_ends_its_own_pool)
 {
 	Process child;

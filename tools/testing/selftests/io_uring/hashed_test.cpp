@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Buffered writes to one file are done one after the other, whichever workers there
- * are, and nothing has to wait but for these.  For databases that write to a log and
- * read from other files.  io_get_next_work() passes by what is hashed like work that
- * is under way; io_wait_on_hash() and io_wq_hash_wake() see to it that somebody comes
- * back for it.
+ * Buffered writes to one file are done one after the other, whichever workers there are, and
+ * nothing else has to wait for them.  Databases that write to a log and read from other files
+ * rely on that.  io_get_next_work() passes over a write whose hash another worker is busy with,
+ * and io_wait_on_hash() and io_wq_hash_wake() see to it that a worker comes back for it.
  *
- * The kernel hashes inodes into 64 buckets, 32 where a long has 32 bits, and goes by
- * the bucket: writes to two files may wait for each other as well, by chance.
+ * The hash is that of the inode, into 64 buckets, or 32 where a long has 32 bits.  So writes to
+ * two files may wait for each other as well, by chance.
  */
 #include <algorithm>
 #include <array>
@@ -78,9 +77,9 @@ do {										\
 } while (0)
 
 /*
- * One worker is at the first write, which does not end before @page is released.
- * Another, done with what it was blocked in, has found but the second one, and sleeps.
- * To be called with a ring of its own.  0, or -errno.
+ * Has one worker blocked in the first write, which does not end before @page is released.
+ * Another worker has done what it was blocked in, has found only the second write, and sleeps.
+ * Opens @ring.  0, or -errno.
  */
 static int stall(Uring &ring, const Fd &file, AbsentPage &page)
 {

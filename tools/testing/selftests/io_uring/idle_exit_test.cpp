@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Idle io-wq workers leave once their task has closed its last ring, whatever
- * they worked on and however the ring was set up, so that a process is as
- * single-threaded as its author made it: for CRIU, unshare(CLONE_NEWUSER), and
- * whoever counts threads.  io_uring_del_tctx_node() sees to it by
- * io_wq_set_exit_on_idle().
+ * Idle io-wq workers leave once their task has closed its last ring, whatever they worked
+ * on and however the ring was set up.  Then a process is as single-threaded as its author
+ * made it, which CRIU, unshare(CLONE_NEWUSER) and everybody who counts threads rely on.
+ * io_uring_del_tctx_node() tells the workers to leave, by io_wq_set_exit_on_idle().
  */
 #include <linux/futex.h>
 #include <poll.h>
@@ -16,8 +15,9 @@
 #include "promise.hpp"
 
 /*
- * Three views that do not depend on each other.  WorkerSet that came after the
- * snapshot (see WorkerSet::await()) have to leave as well.
+ * Asserts in three ways that do not depend on each other that this process has one thread.
+ * Workers that came after the test took its snapshot (see WorkerSet::await()) have to leave
+ * before.
  */
 #define ASSERT_SINGLE_THREADED(end)						\
 do {										\
@@ -46,7 +46,7 @@ FIXTURE_VARIANT_ADD(work, hashed) { .hashed = 8 };
 FIXTURE_VARIANT_ADD(work, both_classes) { .bounded = 1, .unbounded = 1 };
 FIXTURE_VARIANT_ADD(work, eight_of_each) { .bounded = 8, .unbounded = 8 };
 
-/* All are woken: none but the last would leave for its 5 s time-out. */
+/* The kernel has to wake each of them, or all but the last would stay for 5 s. */
 TEST_F(work, last_ring_closed)
 {
 	Work bounded(Class::bounded, variant->bounded);
@@ -64,11 +64,11 @@ TEST_F(work, last_ring_closed)
 		ASSERT_EQ(0, work->submit(ring));
 	}
 
-	/* All wait at once, each in a worker; one does for the hashed. */
+	/* All requests wait at once, each in a worker; the hashed ones share one. */
 	const unsigned at_least = variant->bounded + variant->unbounded + !!variant->hashed;
 	const WorkerSet workers = WorkerSet::await(at_least);
 
-	/* Others may have taken what there was room for, as with a small kernel.pid_max. */
+	/* Other processes may have taken the room for threads, as with a small kernel.pid_max. */
 	if (workers.count() < at_least)
 		if (const char *why = cannot_test())
 			SKIP(return, "%s", why);
@@ -159,7 +159,7 @@ FIXTURE_VARIANT(in_flight)
 FIXTURE_VARIANT_ADD(in_flight, bounded) { .kind = Class::bounded };
 FIXTURE_VARIANT_ADD(in_flight, unbounded) { .kind = Class::unbounded };
 
-/* The ring's end has to cancel what its workers are blocked in, and queued. */
+/* The ring's end has to cancel the requests that workers are blocked in, and queued ones. */
 TEST_F(in_flight, last_ring_closed)
 {
 	Work work(variant->kind, 4);
@@ -178,7 +178,7 @@ TEST_F(in_flight, last_ring_closed)
 	ASSERT_SINGLE_THREADED(end);
 }
 
-/* A request that a worker has armed a poll for waits without the worker. */
+/* A worker has armed a poll for the request, which waits without the worker from then on. */
 TEST(poll_armed)
 {
 	struct io_uring_sqe *sqe;
@@ -210,7 +210,7 @@ FIXTURE_TEARDOWN(asleep) {}
 
 FIXTURE_VARIANT(asleep)
 {
-	/* Returns early at most when interrupted. */
+	/* Sleeps for ever, or until it is interrupted. */
 	void (*wait)();
 };
 
@@ -249,9 +249,9 @@ FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
 };
 
 /*
- * The owner closes its ring and goes to sleep.  Its part is task work
- * (io_tctx_exit_cb()), which must wake it.  As it cannot look for itself, it is
- * a child, and the pipe of the ring's end is read here.
+ * The owner closes its ring and goes to sleep.  The kernel has to wake it for its task work
+ * (io_tctx_exit_cb()).  As an owner that sleeps cannot look at its workers, it is a child, and
+ * this process does.
  */
 TEST_F(asleep, last_ring_closed)
 {

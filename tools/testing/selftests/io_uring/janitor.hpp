@@ -6,9 +6,9 @@
 #include "child.hpp"
 
 /*
- * A process that waits for this one to end, in whatever way, or for this object to: main()
- * sees to it that it is done before the program ends.  Out of the reach of what ends the
- * test, but for SIGKILL to each process; in a PID namespace, to its first one as well.
+ * A process that cleans up when this process ends, in whatever way, or this object does.  main()
+ * sees to it that the cleaning is done before the program ends.  What ends the test does not
+ * reach it, except SIGKILL to each process, or to the first one of the PID namespace.
  */
 class Janitor {
 public:
@@ -22,7 +22,7 @@ private:
 	Process cleaner;
 };
 
-/* For a file or a group: none that exists has this name, or will. */
+/* A name for a file or a cgroup that nothing else has, or will have. */
 std::string unique_name();
 
 #endif /* JANITOR_HPP */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Exit-on-idle changes nothing for a task that still has a ring: surplus idle
- * workers leave after their 5 s time-out, and the last one of each class stays
- * for the next request.  For all who use io_uring steadily.  io_wq_worker()
- * decides it.
+ * Exit-on-idle changes nothing for a task that still has a ring: surplus idle workers leave
+ * after their time-out of 5 s, and the last one of each class stays for the next request.
+ * Programs that use io_uring all the time rely on that.  io_wq_worker() decides it.
  */
 #include "promise.hpp"
 

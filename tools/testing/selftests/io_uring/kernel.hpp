@@ -58,8 +58,8 @@ inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
 /*
- * Why no test can run here, one of the above, or a null pointer.  Raises
- * limits to their hard limits on the way.
+ * Why no test can run here, one of the above, or a null pointer.  On the way it raises limits of
+ * resources to their hard limits, where they are too low.
  */
 const char *cannot_test();
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The limits of IORING_REGISTER_IOWQ_MAX_WORKERS hold for threads that come to the
- * ring while they are set, and after a worker has left whose request for another
- * worker was still to be met; and where RLIMIT_NPROC leaves no room for a worker,
- * requests end all the same.  For who bounds the threads of a service.
- * __io_uring_add_tctx_node() passes limits on; io_worker_cancel_cb() must give back
- * no slot that was not taken, and io_should_retry_thread() tries three times more.
+ * The limits of IORING_REGISTER_IOWQ_MAX_WORKERS hold for threads that come to the ring while
+ * they are set, and after a worker has left that had asked for another one in vain.  Where
+ * RLIMIT_NPROC leaves no room for a worker, requests end all the same.  Services that must not
+ * have more threads than they were allowed rely on that.
+ * __io_uring_add_tctx_node() passes limits on, io_worker_cancel_cb() must give back no slot that
+ * was not taken, and io_should_retry_thread() tries three times more.
  */
 #include <algorithm>
 #include <array>
@@ -19,8 +19,9 @@
 #include "promise.hpp"
 
 /*
- * As many requests as would take thrice the workers, and one for which none is free.
- * @keeper is the kernel's function to see if there are more.
+ * Asserts that @nr workers come and no more, though there are three times as many requests,
+ * and another one while all workers are blocked.  If more come, the function @keeper of the
+ * kernel is at fault.
  */
 #define ASSERT_LIMITED(nr, ring, submit, keeper)				\
 do {										\
@@ -79,7 +80,7 @@ TEST(set_while_threads_come)
 
 		const WorkerSet workers = WorkerSet::now();
 
-		/* Its end waits for them, so don't wait for it to look at that. */
+		/* The thread's end waits for its workers: so wait for both at the same time. */
 		std::thread end_peer([&] { peer.reset(); });
 
 		ASSERT_WORKERS_END(workers);
@@ -92,9 +93,26 @@ TEST(set_while_threads_come)
 }
 
 /*
- * The owner waits in vfork(2), so that it can make no worker when the first one
- * blocks, with a request queued that others would have to do.  When that is over, the
- * first one is idle beside the second, and may leave after 5 s.
+ * A worker leaves that has asked for another one in vain, as its owner waits in vfork(2):
+ *
+ *    owner         first worker                second worker    queued
+ *    -----         ------------                -------------    ------
+ *    submits       blocked in "first"          in "second"      "next", "last"
+ *    vfork()
+ *      |           "first" is released: goes
+ *      |           on with "next", and asks
+ *      |           for a worker for "last"     in "second"      "last"
+ *      |           both are released: does
+ *      |           them, and is idle           in "second"
+ *      |           leaves after 5 s, and its
+ *      |           wish for another worker is
+ *      |           cancelled                   in "second"
+ *      |                                       is released, and idle
+ *    goes on, and
+ *    submits more than two workers could do at once
+ *
+ * The wish had taken no slot yet.  A kernel that gives one back in io_worker_cancel_cb(), as
+ * if it had, allows three workers in the end.
  */
 TEST(creation_pending_as_worker_leaves)
 {
@@ -153,7 +171,7 @@ TEST(creation_pending_as_worker_leaves)
 			       "io_worker_cancel_cb(), mended in v7.2.1 and 6.18.47");
 }
 
-/* Limits, unlike forks, for root as well. */
+/* Unlike forks, these limits bind root as well. */
 TEST(no_higher_than_rlimit_nproc)
 {
 	unsigned limits[2] = { 1000, 1000 }, seen[2] = {};
@@ -165,13 +183,16 @@ TEST(no_higher_than_rlimit_nproc)
 	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
-	/* Zeroes ask. */
+	/* Zeroes ask for the limits that are set. */
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), seen));
 	ASSERT_EQ(nproc.rlim_cur, seen[0]);
 	ASSERT_EQ(nproc.rlim_cur, seen[1]);
 }
 
-/* RLIMIT_NPROC never binds root.  A null pointer, or why we cannot be another user. */
+/*
+ * Becomes another user, as RLIMIT_NPROC never binds root.  Returns a null pointer, or why that
+ * cannot be.
+ */
 static const char *become_bound()
 {
 	constexpr uid_t nobody = 65534;
@@ -205,7 +226,7 @@ FIXTURE_TEARDOWN(without_threads) {}
 
 FIXTURE_VARIANT(without_threads)
 {
-	/* Before the kernel gives up trying, which takes 30 ms. */
+	/* Threads are allowed again before the kernel gives up trying, which takes 30 ms. */
 	bool only_at_first = false;
 };
 
@@ -213,8 +234,8 @@ FIXTURE_VARIANT_ADD(without_threads, for_good) {};
 FIXTURE_VARIANT_ADD(without_threads, at_first) { .only_at_first = true };
 
 /*
- * Before exit-on-idle the old worker took the request.  Without one, and with none
- * to be had, waiting for it would be for ever.
+ * Without exit-on-idle the old worker took the request.  Now there is none, and none can be
+ * made, so that the kernel must not let the request wait for one.
  */
 TEST_F(without_threads, request_ends)
 {
@@ -250,7 +271,7 @@ TEST_F(without_threads, request_ends)
 	ASSERT_EQ(0, serve(ring, Class::bounded));
 }
 
-/* What is there already goes on, and leaves. */
+/* A worker that exists goes on, and leaves. */
 TEST(process_limit_is_lowered)
 {
 	struct rlimit nproc;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The pool is the task's, not the ring's: workers stay as long as their task
- * has any ring, and leave with the last one, in whatever order and by whomever
- * rings are closed.  For libraries that use rings side by side.  Whether a ring
- * is the last is what io_uring_del_tctx_node() learns from tctx->xa.
+ * The pool belongs to the task, not to the ring.  Workers stay as long as their task has any
+ * ring, and leave with the last one, in whatever order the rings are closed, and by whichever
+ * thread.  Libraries that use rings side by side rely on that.  io_uring_del_tctx_node() finds
+ * in tctx->xa whether the ring was the last one.
  */
 #include <algorithm>
 #include <random>
@@ -53,7 +53,7 @@ TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 	Uring &last = rings.back();
 
 	for (size_t i = 0; i + 1 < rings.size(); i++) {
-		/* Await some only: each takes the time of an RCU grace period. */
+		/* Only some ends are awaited, as each takes a grace period of RCU. */
 		const bool wait = std::has_single_bit(rings.size() - i - 1);
 		const RingEnd end = rings[i].end();
 
@@ -74,7 +74,7 @@ TEST_F_TIMEOUT(rings, last_one_ends_pool, 120)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
-/* Without SQPOLL there is nothing to attach to: the pool was shared anyway. */
+/* Without SQPOLL, IORING_SETUP_ATTACH_WQ changes nothing: rings of a task share its pool. */
 TEST(attached_ring_keeps_worker)
 {
 	Uring ring, attached;
@@ -177,7 +177,7 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 	ASSERT_WORKERS_EXIT(workers, end);
 }
 
-/* Limits are kept with the ring as well, for who comes to it later. */
+/* The ring keeps the limits, too, and passes them on to tasks that use it later. */
 TEST_F(two_threads, limits_bind_the_newcomer)
 {
 	Work work(Class::bounded, 4);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A process that has closed its last ring may enter namespaces as one that never
- * had any: with a worker left, userns_install(), mntns_install() and
- * timens_install() refuse it, and so does unshare(CLONE_NEWUSER).  For container
- * runtimes, sandboxes and launchers.
+ * A process that has closed its last ring may enter namespaces like one that never had a ring.
+ * With a worker left, userns_install(), mntns_install() and timens_install() refuse it, and so
+ * does unshare(CLONE_NEWUSER).  Container runtimes, sandboxes and launchers need that.
  *
- * Needs no privilege where anybody may make a user namespace.
+ * Needs no privilege where everybody may make a user namespace.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +29,7 @@ static int make(int type)
 	return 0;
 }
 
-/* -errno, or 0 in a user namespace of our own. */
+/* Enters a user namespace of our own.  0, or -errno. */
 static int become_privileged()
 {
 	if (const int err = make(CLONE_NEWUSER))
@@ -97,7 +96,7 @@ TEST_F(existing, namespace_is_joined)
 	ASSERT_RELIEVED(variant->disturbed, 0, join);
 }
 
-/* What a request for a worker comes to, once children belong to a new PID namespace. */
+/* Has a worker do a request, after children belong to a new PID namespace.  Its result. */
 static int serve_between_pid_namespaces(Uring &ring)
 {
 	const int err = make(CLONE_NEWPID);
@@ -106,9 +105,9 @@ static int serve_between_pid_namespaces(Uring &ring)
 }
 
 /*
- * The price of it: who makes a PID namespace for its children can make no more
- * threads (copy_process()), workers neither.  A worker that lingered did the work
- * of later rings; now such a request is cancelled, at once.
+ * This is the price of idle exit.  A process that makes a PID namespace for its children can
+ * make no more threads (copy_process()), and no workers.  A worker that lingered did the
+ * requests of later rings; without one, such a request is cancelled at once.
  */
 TEST(new_pid_namespace_has_no_workers)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Those who trip over a worker, as an assertion that tests share. */
+/* An assertion about whoever is hindered by a worker, for tests to share. */
 #ifndef OBSERVER_HPP
 #define OBSERVER_HPP
 
@@ -9,16 +9,16 @@
 #include "promise.hpp"
 
 /*
- * What @look() returns, an errno or a number: @disturbed while a worker is idle,
- * which shows that it does look, and @relieved once the worker left with the last
- * ring of its task.  With a disturbed look nothing must change.
+ * Asserts what @look() returns, an errno or a number: @disturbed while a worker is idle, and
+ * @relieved once the worker has left with the last ring of its task.  The first shows that
+ * @look() notices a worker at all, and must change nothing.
  */
 #define ASSERT_RELIEVED(disturbed, relieved, look)				\
 do {										\
 	Uring ring;								\
 	const int err = ring.open();						\
 										\
-	/* For this user, that is: main() has seen that it is there. */		\
+	/* main() had a ring, but the test may have become another user. */	\
 	if (err == -EPERM || err == -ENOMEM)					\
 		SKIP(return, "%s", skip::not_this_user);			\
 	ASSERT_EQ(0, err);							\

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * As observers_test, for observers that not every system has: keyrings, core files,
- * procps.  A worker that stayed would keep keyctl_session_to_parent() from a shell
- * that loads a library, and puzzle who debugs the process.
+ * As observers_test, for observers that not every system has: keyrings, core files, procps.
+ * A worker that stays keeps a shell from getting a keyring by keyctl_session_to_parent(), as it
+ * makes the shell multi-threaded, and puzzles whoever debugs the process.
  */
 #include <algorithm>
 #include <dirent.h>
@@ -36,7 +36,7 @@ static int give_session()
 
 TEST(child_gives_its_session_keyring)
 {
-	/* Not where it is another user by halves, for one. */
+	/* It may be forbidden to begin with, as where the user is changed in part. */
 	if (give_session())
 		SKIP(return, "%s", skip::no_keyrings);
 	ASSERT_RELIEVED(EPERM, 0, give_session);
@@ -117,7 +117,7 @@ TEST(core_file_has_no_worker)
 	std::error_code err;
 	Janitor cleanup;
 
-	/* By others nothing shall be dumped, as it would stay, or be reported to somebody. */
+	/* A core file elsewhere would stay, and a program would report it to somebody. */
 	std::getline(std::ifstream("/proc/sys/kernel/core_pattern"), pattern);
 	if (pattern.find_first_of("/|@") != std::string::npos)
 		SKIP(return, "%s", skip::no_core_file);
@@ -128,7 +128,7 @@ TEST(core_file_has_no_worker)
 	    threads_of_crashed(dir, Use::no_ring) != 1)
 		SKIP(return, "%s", skip::no_core_file);
 	ASSERT_EQ(2, threads_of_crashed(dir, Use::ring));
-	/* Whether a worker leaves is for this process to judge. */
+	/* Fails or skips if workers do not leave, before a child is asked to see it. */
 	ASSERT_RELIEVED(2, 1, thread_count);
 	ASSERT_EQ(1, threads_of_crashed(dir, Use::closed_ring));
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A process that has closed its last ring is charged for no worker, and none goes
- * on with credentials that the process has dropped.  For daemons that change their
- * user, and for who limits processes: a worker counts as one, from
- * copy_process() to release_task().
+ * A process that has closed its last ring is charged for no worker, and no worker goes on with
+ * credentials that the process has dropped.  Daemons that change their user, and whoever limits
+ * processes, rely on that: a worker counts as a process from copy_process() to release_task().
  */
 #include <algorithm>
 #include <errno.h>
@@ -17,7 +16,7 @@
 #include "cgroup.hpp"
 #include "observer.hpp"
 
-/* -errno, or 0 as a user who has no other process. */
+/* Becomes a user who has no other process.  0, or -errno. */
 static int become_another_user()
 {
 	/* A PID is not unique where there are PID namespaces. */
@@ -43,7 +42,7 @@ TEST(rlimit_nproc_has_room_for_child)
 	if (become_another_user())
 		SKIP(return, "%s", skip::no_other_user);
 	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-	/* Who has changed the user may have kept privilege. */
+	/* A privilege that was kept would lift the limit. */
 	if (try_fork() != -EAGAIN)
 		SKIP(return, "%s", skip::no_nproc_limit);
 	nproc.rlim_cur = 2;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Who looks at a process that has closed its last ring sees no worker, nor is
- * kept from anything by one: system calls for single-threaded callers, counts of
- * threads, and files that only the worker would still hold.  For all who use
- * io_uring without knowing, in a library.  That io_wq_exit_start() and do_exit()
- * of the worker leave nothing on the books of the thread group.
+ * Who looks at a process that has closed its last ring sees no worker, and no worker is in
+ * anybody's way: not in system calls for single-threaded callers, in counts of threads, nor in
+ * files that only the worker would still hold open.  That matters to all who use io_uring without
+ * knowing it, in a library.  The worker leaves the thread group by io_wq_exit_start() and
+ * do_exit().
  *
- * Here are those that anybody has everywhere; see observers_optional_test,
- * observers_privileged_test and namespaces_test for the others.
+ * Here are the observers that everybody has everywhere.  See observers_optional_test,
+ * observers_privileged_test and namespaces_test for others.
  */
 #include <errno.h>
 #include <fstream>
@@ -30,7 +30,7 @@ FIXTURE_VARIANT(observer)
 	int (*look)();
 };
 
-/* Unsharing these changes nothing where nothing is shared (check_unshare_flags()). */
+/* To unshare what nobody shares changes nothing (check_unshare_flags()). */
 FIXTURE_VARIANT_ADD(observer, unshare_thread)
 {
 	-EINVAL, 0, [] { return unshare(CLONE_THREAD) ? -errno : 0; }
@@ -70,7 +70,7 @@ FIXTURE_VARIANT_ADD(observer, links_of_task_directory)
 
 TEST_F(observer, sees_no_worker)
 {
-	/* There is no ring yet, so nothing but seccomp forbids it. */
+	/* As there is no ring yet, nothing but seccomp can forbid this. */
 	if (variant->look() < 0)
 		SKIP(return, "%s", skip::no_unshare);
 	ASSERT_RELIEVED(variant->disturbed, variant->relieved, variant->look);
@@ -108,7 +108,7 @@ TEST(closed_file_is_not_held)
 	if (in_child([] { return -unshare_files(); }))
 		SKIP(return, "%s", skip::no_unshare);
 
-	/* As the worker holds even its ring so, both last until this child ends. */
+	/* In a child, as the worker holds even its ring this way, until the child ends. */
 	ASSERT_EQ(0, in_child([&] {
 		return ring.open() || serve(ring, Class::unbounded) || close_unshared();
 	}))

@@ -11,7 +11,7 @@
 #include "deadline.hpp"
 
 /*
- * Sleeps where task work reaches it, but for what it is told to run.  The steps
+ * A thread that sleeps, so that task work reaches it, until it is told to run a step.  Steps
  * must not assert: the harness would end the test from the wrong thread.
  */
 class PeerThread {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * As placement_test, for a worker that is confined to a cpuset, or whose CPU is unplugged.
- * For containers and virtual machines that are resized while they run.  Cpusets move
- * the workers that there are like other threads, and io_wq_cpu_offline() tells pools of
- * CPUs.  confinement_test looks at the workers to come.
+ * As placement_test, for a worker that is confined to a cpuset, or whose CPU is unplugged, as in
+ * containers and virtual machines that are resized while they run.  A cpuset moves the workers
+ * that exist like other threads, and io_wq_cpu_offline() tells the pools of CPUs that go.
+ * confinement_test looks at workers that come later.
  */
 #include "cgroup.hpp"
 #include "promise.hpp"
 
-/* The one worker does all, however it was moved, and leaves. */
+/* The one worker does all requests, however it was moved, and leaves. */
 #define ASSERT_SERVED_AND_EXIT(ring, worker)					\
 do {										\
 	const RingEnd end = (ring).end();					\
@@ -43,8 +43,8 @@ TEST(confined_to_cpuset)
 }
 
 /*
- * The worker, and the mask of those to come, are of this CPU alone.  Without it, the
- * worker may be another one, as it leaves if it is idle for 5 s where it should not be.
+ * The pool may use this CPU alone.  Once that is unplugged, a worker that is idle for 5 s where
+ * it should not be leaves, so that another one may do the requests.
  */
 TEST(cpu_unplugged)
 {
@@ -56,7 +56,7 @@ TEST(cpu_unplugged)
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
-	/* A cpuset of the first version would lose the CPU for good. */
+	/* A cpuset of cgroup 1 would not get the CPU back. */
 	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
 		SKIP(return, "%s", skip::no_hotplug);
 	ASSERT_EQ(0, cleanup.start([=] { return put(online, "1") == 0; }));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Wherever its worker may run, a task loses no request by it, and the worker leaves with
- * the last ring: on the task's CPU or another.  One that is idle where the pool is not to
- * be any more leaves, too.  For programs that place their threads.  Affinity is but a mask
- * to create_io_worker() and io_wq_worker().
+ * Wherever its worker may run, on the task's CPU or on another, a task loses no request, and the
+ * worker leaves with the last ring.  A worker that is idle on a CPU that the pool has left leaves,
+ * too.  Programs that place their threads rely on that.  create_io_worker() and io_wq_worker() go
+ * by the pool's mask of CPUs.
  *
  * See placement_privileged_test for cpusets and CPUs that are unplugged.
  */
@@ -47,7 +47,7 @@ TEST_F(affinity, worker_leaves)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
-/* Even the last one, and with its ring open, when its 5 s are over. */
+/* Such a worker leaves after 5 s, even if it is the last one and the ring is open. */
 TEST(idle_where_it_should_not_be)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
@@ -63,7 +63,7 @@ TEST(idle_where_it_should_not_be)
 
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second));
-	/* They start anew if the program is stopped meanwhile. */
+	/* These 5 s begin anew if the program is stopped meanwhile. */
 	ASSERT_EQ(0U, worker.await_count(0, Deadline(2 * limit::event)));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
 }

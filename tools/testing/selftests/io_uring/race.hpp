@@ -15,9 +15,9 @@
 #include "workers.hpp"
 
 /*
- * How a request comes to io_wq_enqueue(): with IOSQE_ASYNC it shall have a
- * worker of its own (IO_WQ_WORK_CONCURRENT); one that would have blocked can
- * wait for a worker that runs.
+ * How a request comes to io_wq_enqueue().  With IOSQE_ASYNC it shall have a worker of its own
+ * (IO_WQ_WORK_CONCURRENT); one that was punted as it would have blocked may wait for a worker
+ * that runs.
  */
 enum class Punt { concurrent, natural };
 

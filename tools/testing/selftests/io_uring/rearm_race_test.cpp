@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * No request is stranded: work that comes while an idle worker is on its way out, or
- * to sleep, is done at once, by it or by another.  For every program that closes its
- * only ring and goes on with another, and for who submits one request after the other.
- * A worker has to look at the work list once more when it is off the books that
- * io_wq_enqueue() goes by (io_worker_retire(), io_wq_worker()).
+ * No request is stranded: a request that comes while an idle worker is on its way out, or goes to
+ * sleep, is done at once, by that worker or another.  Programs that close their only ring and go
+ * on with another one, and those that submit one request after the other, rely on that.
+ * io_wq_enqueue() goes by a list of idle workers, and a worker has to look at the work once more
+ * when it is off that list (io_worker_retire(), io_wq_worker()).
  */
 #include <sys/epoll.h>
 
@@ -57,7 +57,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 	Uring ring, next;
 	PeerThread peer;
 
-	/* So that no other takes over what is left behind. */
+	/* With one worker, no other can do what it has left behind. */
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	Moment moment(ring);
@@ -73,7 +73,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		ASSERT_TRUE(worker.asleep());
 		moment.arm(worker);
 
-		/* Made elsewhere, the ring is new to this task only as it submits. */
+		/* This task begins to use the ring, which another made, as it submits. */
 		ASSERT_EQ(0, peer.run([&] { return next.open(); }));
 		ring.close();
 		/* Interrupted by the task work that tells the worker to leave. */
@@ -82,7 +82,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 
 		ASSERT_EQ(0, chore.submit(next));
 		ASSERT_DONE(next, 1, moment, chore, leaving);
-		/* If there is another by now, the one that was leaving goes on. */
+		/* Where another worker has come, the one that was leaving has to leave. */
 		const WorkerSet both = WorkerSet::now();
 
 		ASSERT_FALSE(both.count() > 1 && both.await_count(1, Deadline(limit::grace)) > 1 &&
@@ -90,7 +90,7 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 		{
 			TH_LOG("a worker stayed beyond the limit, %s", moment.describe().c_str());
 		}
-		/* Too early: it did this one, too. */
+		/* If the worker is still there, the moment was too early: it did this one, too. */
 		moment.steer(stopped && worker.alive(), stopped && !worker.alive());
 		std::swap(ring, next);
 	}
@@ -103,14 +103,14 @@ FIXTURE(next_work) {};
 FIXTURE_SETUP(next_work) {}
 FIXTURE_TEARDOWN(next_work) {}
 
-/* What is punted is left to a worker that is at work, until that one sleeps. */
+/* A request is left to the worker that runs, as long as that does not sleep. */
 TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 {
 	Chore chore(Punt::natural);
 	unsigned one_worker[2] = { 1, 1 };
 	Uring ring;
 
-	/* So that no other takes over what is left behind. */
+	/* With one worker, no other can do what it has left behind. */
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
 	Moment moment(ring);

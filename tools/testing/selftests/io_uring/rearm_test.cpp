@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A pool whose workers left with the task's last ring works again with the
- * next one: workers come back and stay, no request is lost, limits and
- * affinity hold, nothing is leaked.  For programs that open and close rings as
- * they go.  __io_uring_add_tctx_node() clears exit-on-idle on any new use.
+ * A pool whose workers left with the task's last ring works again with the next ring:
+ * workers come back and stay, no request is lost, limits and affinity hold, and nothing is
+ * leaked.  Programs that open and close rings as they go rely on that.
+ * __io_uring_add_tctx_node() clears exit-on-idle as a task begins to use a ring.
  */
 #include <sched.h>
 #include <thread>
@@ -73,7 +73,7 @@ TEST(reuse_before_exit)
 	ASSERT_IDLE_EXIT(ring);
 }
 
-/* No setup: the task meets the ring as it submits to it. */
+/* The task has not set up this ring, and begins to use it by submitting to it. */
 TEST(first_submit_keeps_worker)
 {
 	Uring ring, made_elsewhere;
@@ -134,7 +134,7 @@ TEST(limits_hold)
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), set));
 	ASSERT_IDLE_EXIT(ring);
 
-	/* Surplus workers may be late (see WorkerSet::await()), hardly each time. */
+	/* Workers beyond the limit may be late (see WorkerSet::await()), but hardly each time. */
 	ASSERT_EQ(0, ring.open());
 	for (int i = 0; i < 4; i++) {
 		Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
@@ -148,7 +148,7 @@ TEST(limits_hold)
 		ASSERT_EQ(5U, workers.count());
 		ASSERT_TRUE(workers.await_asleep());
 
-		/* With no worker free, only the limit is against another. */
+		/* No worker is free, so that nothing but the limit keeps another one away. */
 		ASSERT_EQ(0, late.submit(ring));
 		ASSERT_EQ(5U, WorkerSet::now().count());
 		for (Work *work : { &bounded, &unbounded, &late }) {
@@ -158,7 +158,7 @@ TEST(limits_hold)
 		ASSERT_EQ(5U, WorkerSet::now().count());
 	}
 
-	/* Zeroes ask. */
+	/* Zeroes ask for the limits that are set. */
 	for (int i = 0; i < 2; i++) {
 		unsigned seen[2] = {};
 
@@ -224,7 +224,7 @@ TEST(cycles_leak_nothing)
 	}
 }
 
-/* Last, as it has to wait and see. */
+/* This is the last test, as it takes a second: it has to see that nothing happens. */
 TEST(idle_worker_stays)
 {
 	Uring ring, other;
@@ -237,7 +237,7 @@ TEST(idle_worker_stays)
 
 	const WorkerSet worker = WorkerSet::now();
 
-	/* By now the kernel has decided about idle workers, with a ring left. */
+	/* The end of another ring makes the kernel decide about idle workers. */
 	ASSERT_EQ(0, other.open());
 	const RingEnd end = other.end();
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A request that is cut short as it blocks in a worker ends with success or an error that
- * programs know: -EINTR, -ECANCELED or -EAGAIN.  To io_uring(7) the result is what the system
- * call would return, with an error negated, and include/linux/errno.h has numbers from 512 on
- * as those that "should never be seen by user programs".  For all whose processes are
- * suspended, traced, or moved to another machine, and that then take -512 for data.  A system
- * call is restarted as it returns to user space; what io_issue_sqe() calls does not.
+ * A request that is cut short as it blocks in a worker ends with success or with an error that
+ * programs know: -EINTR, -ECANCELED or -EAGAIN.  By io_uring(7) the result is what the system call
+ * would return, with an error negated, and include/linux/errno.h says of numbers from 512 on that
+ * they "should never be seen by user programs".  A process that is suspended, traced, or moved to
+ * another machine takes -512 for data.  A system call is restarted as it returns to user space;
+ * what io_issue_sqe() calls is not.
  */
 #include <algorithm>
 #include <array>
@@ -142,7 +142,7 @@ TEST_F(cut_short, result_is_known)
 				return 2;
 			us.step();
 		}
-		/* Cut short, they are done; else they are released, and then done. */
+		/* A request that was cut short is done; one that went on is so when released. */
 		if (by == Cut::cancel && cancel_all(ring))
 			return 3;
 		if (by == Cut::stop || by == Cut::freeze || by == Cut::trace)

@@ -28,10 +28,10 @@ private:
 };
 
 /*
- * Has a thread open and close three rings, each after the end of the one before.  True
- * if they ended: then a ring that was closed earlier had three times what it needs, a
- * grace period of RCU and a turn of a kworker.  One ring would not do: of two that end
- * side by side, the later may be first.
+ * Has a thread open and close three rings, each after the end of the one before.  True if they
+ * ended: then a ring that was closed earlier had three times what its end takes, which is a
+ * grace period of RCU and a turn of a kworker.  One ring would not do: of two rings that end at
+ * the same time, the later one may be first.
  */
 bool others_end();
 

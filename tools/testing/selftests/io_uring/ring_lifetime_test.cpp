@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * However a ring was made, is closed, and has been used besides requests, it
- * comes to its end with the last reference, and with the last ring idle workers
- * leave.  For programs that register things with a ring, resize it, have no
- * descriptor of it, or let rings talk to each other.  io_ring_ctx_free() lets go
- * of all of that, and none of it holds the ring.
+ * A ring comes to its end with the last reference to it, however it was made and closed, and
+ * whatever it was used for besides requests; and with the last ring idle workers leave.
+ * Programs register things with a ring, resize it, or let rings send messages to each other.
+ * io_ring_ctx_free() lets go of all of that, and none of it may hold the ring.
  */
 #include <string.h>
 #include <sys/eventfd.h>
@@ -94,7 +93,7 @@ TEST_F(closing, ends_ring)
 
 	ASSERT_EQ(1U, worker.count());
 
-	/* Unmapped, but open. */
+	/* By this descriptor the ring is still open, while its memory is unmapped. */
 	const int fd = dup(ring.fd());
 
 	ASSERT_LE(0, fd);
@@ -143,7 +142,7 @@ FIXTURE_VARIANT_ADD(registered, worker_limits)
 		return io_uring_register_iowq_max_workers(ring.get(), one_each);
 	}
 };
-/* Itself, and it is to be unregistered by the end of the ring's memory. */
+/* The ring is registered with the task; liburing unregisters it as the ring is closed. */
 FIXTURE_VARIANT_ADD(registered, its_own_fd)
 {
 	.with = [](Uring &ring) { return io_uring_register_ring_fd(ring.get()); }
@@ -230,7 +229,7 @@ DEALING_ADD(cloned_buffers, [](Uring &from, Uring &to) {
 	return io_uring_register(static_cast<unsigned>(to.fd()), uapi::register_clone_buffers,
 				 clone_all, 1);
 });
-/* Task work of the receiver, who does not look. */
+/* The message is task work of its receiver, who never looks. */
 FIXTURE_VARIANT_ADD(dealing, message_not_received)
 {
 	.deal = send_message,
@@ -238,8 +237,8 @@ FIXTURE_VARIANT_ADD(dealing, message_not_received)
 	.to_ends_first = true
 };
 /*
- * A ring as another's fixed file would hold it, and so is refused, but not before what
- * was in its place is gone.
+ * A ring cannot be a fixed file of another ring, which would hold it.  The kernel refuses that,
+ * but only after it has removed the file that was there before.
  */
 FIXTURE_VARIANT_ADD(dealing, fixed_file)
 {
@@ -262,7 +261,7 @@ FIXTURE_VARIANT_ADD(dealing, close_request)
 	.to_ends_first = true
 };
 
-/* Both have been used by the one task, which is left with one of them. */
+/* The task has used both rings, and is left with one of them. */
 TEST_F(dealing, holds_no_ring)
 {
 	Uring from, to;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Whatever requests are pending at a ring's close, armed and waiting without a
- * worker, the ring comes to its end, and its idle workers leave.  For programs
- * that close a ring without cancelling first.  io_ring_exit_work() does that for
- * them, by io_uring_try_cancel_requests(), until ctx->refs are gone.
+ * A ring that is closed comes to its end, and its idle workers leave, whatever requests are
+ * pending: those that are armed and wait without a worker.  Programs may close a ring
+ * without cancelling anything first.  io_ring_exit_work() does that for them: it calls
+ * io_uring_try_cancel_requests() until ctx->refs are gone.
  */
 #include <poll.h>
 #include <string.h>
@@ -170,7 +170,7 @@ TEST_F(pending, cancelled_by_the_end)
 		SKIP(return, "%s", skip::no_socket);
 	ASSERT_EQ(nr, io_uring_submit(ring.get()));
 	if (io_uring_peek_cqe(ring.get(), &cqe) == 0) {
-		/* Each variant's opcode is known, or refused at once. */
+		/* A kernel that does not know the request has refused it by now. */
 		if (cqe->res == -EINVAL)
 			SKIP(return, "%s", skip::no_request);
 		ASSERT_TRUE(false)

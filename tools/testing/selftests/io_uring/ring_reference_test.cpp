@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A ring ends with the last reference to its file, not with close(): as long as
- * anything holds it, its tasks keep their workers, and when that lets go, they
- * leave.  For all who share rings among threads and processes, or map them.
- * io_uring_release() comes with the last fput(); nothing else starts the end.
+ * A ring ends with the last reference to its file, not with close().  As long as anything
+ * holds that file, the tasks that used the ring keep their workers; once it lets go, the
+ * workers leave.  Programs that share rings among threads and processes, or map them, rely on
+ * that.  The last fput() calls io_uring_release(), and nothing else starts the ring's end.
  */
 #include <memory>
 #include <poll.h>
@@ -17,7 +17,7 @@
 
 namespace {
 
-/* What a variant has its reference in. */
+/* Where a variant keeps its reference to the ring. */
 struct Holder {
 	Process child;
 	std::unique_ptr<PeerThread> peer = std::make_unique<PeerThread>();
@@ -78,7 +78,7 @@ int register_ring(Holder &held, Uring &ring)
 	return ret == 1 ? 0 : ret;
 }
 
-/* By way of the very reference that it gives up. */
+/* It calls by the very reference that it gives up. */
 int unregister_ring(Holder &held)
 {
 	struct io_uring_rsrc_update arg = {};
@@ -229,7 +229,7 @@ FIXTURE_VARIANT_ADD(reference, request_of_another_ring)
 		});
 	}
 };
-/* The thread is in there for sure once the first request has written. */
+/* Once the first request has written, the thread is in the system call. */
 FIXTURE_VARIANT_ADD(reference, system_call_in_progress)
 {
 	.take = [](Holder &held, Uring &ring) {

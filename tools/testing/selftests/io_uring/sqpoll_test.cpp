@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * With IORING_SETUP_SQPOLL a thread of its own, iou-sqp-<N>, submits a ring's
- * requests, and so the pool behind them is that thread's.  Both end with the last
- * ring that the thread serves, and not before.  For all who use SQPOLL and count
- * threads: exit-on-idle is none of its affairs, as it has no tctx node.
- * io_put_sq_data() stops the thread, which ends its pool as it exits.
+ * With IORING_SETUP_SQPOLL a thread of its own, iou-sqp-<N>, submits the requests of a ring, so
+ * that the pool behind them is that thread's.  Both end with the last ring that the thread
+ * serves, and not before.  Programs that use SQPOLL and count threads rely on that.  Exit-on-idle
+ * does not apply to this pool, as the thread has no tctx node: io_put_sq_data() stops the thread,
+ * which ends its pool as it exits.
  */
 #include <errno.h>
 #include <sched.h>
@@ -16,7 +16,7 @@
 
 namespace {
 
-/* Its thread sleeps after @idle_ms without work; or it is that of the ring @wq_fd. */
+/* The thread sleeps after @idle_ms without work.  It is a new one, or that of ring @wq_fd. */
 int open_sqpoll(Uring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1)
 {
 	struct io_uring_params p = {};
@@ -46,9 +46,9 @@ FIXTURE_TEARDOWN(sqpoll) {}
 FIXTURE_VARIANT(sqpoll)
 {
 	unsigned flags = 0;
-	/* Whether it sleeps or polls as the ring is closed. */
+	/* Sets whether the thread sleeps or polls as the ring is closed. */
 	unsigned idle_ms = 1;
-	/* Its workers are blocked in requests then. */
+	/* Whether its workers are blocked in requests then. */
 	bool busy = false;
 };
 
@@ -90,7 +90,7 @@ FIXTURE_TEARDOWN(attached) {}
 
 FIXTURE_VARIANT(attached)
 {
-	/* The ring that the thread was made for; else the one that joined it. */
+	/* Whether the ring goes that the thread was made for, or the one that joined it. */
 	bool first_ends_first;
 };
 
@@ -138,7 +138,7 @@ FIXTURE_VARIANT(beside)
 FIXTURE_VARIANT_ADD(beside, sqpoll_ends_first) { .sqpoll_ends_first = true };
 FIXTURE_VARIANT_ADD(beside, sqpoll_ends_last) { .sqpoll_ends_first = false };
 
-/* To its task it is a ring like others: with any left, the task's own pool stays. */
+/* To its task, a ring with SQPOLL is a ring like others: with it, the task's pool stays. */
 TEST_F(beside, task_keeps_its_pool)
 {
 	Uring plain, sqpoll;
@@ -175,7 +175,7 @@ TEST_F(beside, task_keeps_its_pool)
 	ASSERT_WORKERS_EXIT(ours, variant->sqpoll_ends_first ? plain_end : sqpoll_end);
 }
 
-/* The thread is the process', not that of the thread which made the ring. */
+/* The thread belongs to the process, not to the thread that made the ring. */
 TEST(outlives_its_maker)
 {
 	Uring ring;

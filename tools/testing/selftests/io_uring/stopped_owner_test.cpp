@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * WorkerSet leave by task work of their owner (io_tctx_exit_cb()), which may be
- * stopped, or wait in vfork(2), as its ring is closed.  They leave all the same,
- * as soon as it runs again.  For shells and debuggers that stop processes, and
- * for programs whose threads start others.
+ * Workers are told to leave by task work of their owner (io_tctx_exit_cb()).  The owner may be
+ * stopped, or wait in vfork(2), as its ring is closed.  Then the workers leave as soon as it runs
+ * again.  Shells and debuggers stop processes, and threads start other programs.
  */
 #include <semaphore>
 #include <signal.h>
@@ -19,7 +18,7 @@ FIXTURE_TEARDOWN(stopped) {}
 
 FIXTURE_VARIANT(stopped)
 {
-	/* Its own is the last close; else it stops before that. */
+	/* Whether the owner closes the ring last, or stops and leaves that to its parent. */
 	bool closes_last;
 };
 
@@ -54,7 +53,7 @@ TEST_F(stopped, worker_leaves_after_sigcont)
 	ASSERT_TRUE(WIFSTOPPED(owner.await_end(WUNTRACED)));
 	ring.close();
 	ASSERT_TRUE(others_end());
-	/* The kernel awaits its task work, unless that came before it stopped. */
+	/* The ring's end waits for task work of the owner, unless it ran before the stop. */
 	if (!variant->closes_last)
 		ASSERT_FALSE(end.over());
 	ASSERT_TRUE(end.over() || worker.alive() == 1);
@@ -72,7 +71,7 @@ FIXTURE_TEARDOWN(in_vfork) {}
 
 FIXTURE_VARIANT(in_vfork)
 {
-	/* The child has copies of all descriptors. */
+	/* The child has copies of all descriptors, and may close that of the ring. */
 	bool child_closes_ring;
 };
 
@@ -91,7 +90,7 @@ TEST_F(in_vfork, worker_leaves_after_child)
 	ASSERT_EQ(0, ring.open());
 	const RingEnd end = ring.end();
 
-	/* It is left alone when the test fails. */
+	/* The thread is detached, so that a test that fails does not wait for it. */
 	std::thread([&] {
 		err = serve(ring, Class::bounded);
 		vforked.run_in_vfork([&](Process &self) {

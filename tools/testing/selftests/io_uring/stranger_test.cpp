@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Rings end, and so can idle workers leave, whatever processes do that they have nothing
- * to do with.  No manual promises a ring's end to wait for strangers: close(2) of the last
- * descriptor releases "the resources associated with the open file description".  For all
- * who share a machine.  io_ring_exit_work() waits for each task that used the ring, and
- * has 64 places for it on the whole machine (iou_exit): 64 rings of one task that is
- * stopped, which takes no privilege, hold those of everybody.
+ * Rings end, so that idle workers can leave, whatever other processes do.  No manual lets a
+ * ring's end wait for strangers: close(2) of the last descriptor releases "the resources
+ * associated with the open file description".  Everybody who shares a machine relies on that.
+ * io_ring_exit_work() waits for each task that used the ring, and has 64 places for such waits
+ * on the whole machine (iou_exit).  So 64 rings of one stopped task, which takes no privilege,
+ * hold the rings of everybody.
  */
 #include <array>
 #include <poll.h>
@@ -24,7 +24,7 @@ namespace {
 /* As many as there are places. */
 constexpr size_t nr_rings = 64;
 
-/* Ends this wait well before limit::event, as all rings of the machine wait along. */
+/* Less than limit::event, as all rings of the machine wait meanwhile. */
 constexpr milliseconds patience{ 3'000 };
 
 bool await_end(const RingEnd &end, milliseconds limit)
@@ -58,8 +58,8 @@ FIXTURE_VARIANT_ADD(stranger, traced) { .by = Halt::trace };
 FIXTURE_VARIANT_ADD(stranger, frozen) { .by = Halt::freeze };
 
 /*
- * Both have the rings, so that the last descriptor of each is closed as the other is halted,
- * and not a moment before.  It is killed, and so undoes this, with the test.
+ * Both processes have the rings, so that each ring is closed for the last time while the other
+ * process is halted.  That process is killed, which ends all waits, as the test ends.
  */
 TEST_F(stranger, holds_no_ring_of_ours)
 {
@@ -119,7 +119,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 	ours.close();
 	const bool ended = await_end(end, patience);
 
-	/* What waits for it goes on: the rest must come at once, then. */
+	/* With its end all waits for it are over, and all rings must end at once. */
 	ASSERT_EQ(0, other.signal(SIGKILL));
 	if (by == Halt::freeze) {
 		ASSERT_EQ(0, freezer.thaw());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A request that waits for a worker is about the file that its descriptor was of when it was
- * submitted, or fails; never about another that has got the same number since.  To
- * io_uring_setup(2) "any data for async offload has been consumed when the kernel has consumed
- * the SQE" (IORING_FEAT_SUBMIT_STABLE), and no reader could take another's file for right.
- * For all who close files with requests queued: the bytes land in whatever is opened next.
- * io_queue_iowq() has to take the file along.  Links may name files that are yet to come
- * (IORING_FEAT_LINKED_FILE), and are not meant.
+ * A request that waits for a worker is about the file that its descriptor was of at submission,
+ * or it fails.  It is never about another file that has got the same number since.  By
+ * io_uring_setup(2), "any data for async offload has been consumed when the kernel has consumed
+ * the SQE" (IORING_FEAT_SUBMIT_STABLE).  Otherwise a program that closes files with requests queued
+ * has its bytes written to whatever is opened next.  io_queue_iowq() has to take the file along.
+ * Requests that are linked may name files that are yet to come (IORING_FEAT_LINKED_FILE), and are
+ * not meant.
  */
 #include <errno.h>
 #include <string.h>
@@ -100,9 +100,9 @@ FIXTURE_VARIANT(queued)
 	/* A file for a request, and whether one was done to it. */
 	Ends (*open)();
 	bool (*touched)(const Ends &);
-	/* The request, of @fd, and a file that is no matter. */
+	/* The request on @fd.  What else it needs is @empty, or full. */
 	void (*prepare)(struct io_uring_sqe *sqe, int fd, int empty);
-	/* The other file has the number before a worker is free, or the slot does. */
+	/* Whether it names a slot of registered files instead of a descriptor. */
 	bool fixed = false;
 };
 
@@ -231,7 +231,7 @@ TEST_F(queued, never_of_another_file)
 	}
 }
 
-/* As it takes both of its files late, and tee(2) the one that it reads from. */
+/* A tee takes the file that it reads from late as well. */
 TEST(tee_from_pipe_never_of_another)
 {
 	unsigned one_worker[2] = { 1, 1 };

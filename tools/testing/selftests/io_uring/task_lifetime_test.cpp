@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A pool ends with its task, at once and whatever its workers are doing, and
- * with no other's: not that of another thread, of a parent or of a child.  For
- * all whose processes exit, exec or are killed with io_uring in use.
+ * A pool ends with its task, at once and whatever its workers are doing, and no other pool ends
+ * with it: not that of another thread, of a parent or of a child.  Processes that exit, execute
+ * another program or are killed with io_uring in use rely on that.
  * io_uring_cancel_generic() ends the pool, and waits for its workers.
  */
 #include <semaphore>
@@ -33,7 +33,7 @@ FIXTURE_TEARDOWN(thread)
 
 FIXTURE_VARIANT(thread)
 {
-	/* Blocked in it as the thread ends; else idle. */
+	/* Whether the workers are blocked in requests as the thread ends, or idle. */
 	bool busy = false;
 	Class kind = Class::bounded;
 };
@@ -42,7 +42,7 @@ FIXTURE_VARIANT_ADD(thread, idle) { .busy = false };
 FIXTURE_VARIANT_ADD(thread, busy_bounded) { .busy = true, .kind = Class::bounded };
 FIXTURE_VARIANT_ADD(thread, busy_unbounded) { .busy = true, .kind = Class::unbounded };
 
-/* The ring stays, as it is the process'; so does the pool of the other thread. */
+/* The ring stays, as it belongs to the process, and so does the pool of the other thread. */
 TEST_F(thread, ends_its_own_pool)
 {
 	Work work(variant->kind, 4);
@@ -64,7 +64,7 @@ TEST_F(thread, ends_its_own_pool)
 	ASSERT_LE(at_least, theirs.count());
 	ASSERT_TRUE(theirs.await_asleep());
 
-	/* Its end waits for the workers, so don't wait for it to look at them. */
+	/* The thread's end waits for its workers: so wait for both at the same time. */
 	std::thread end_peer([peer = std::exchange(self->peer, nullptr)] { delete peer; });
 
 	ASSERT_WORKERS_END(theirs);
@@ -88,7 +88,7 @@ FIXTURE_TEARDOWN(process) {}
 
 FIXTURE_VARIANT(process)
 {
-	/* How it ends itself; or by a signal. */
+	/* How it ends itself, unless a signal does that. */
 	void (*end)() = nullptr;
 	int signal = 0;
 	/* What waitpid(2) says then. */
@@ -96,7 +96,7 @@ FIXTURE_VARIANT(process)
 };
 
 FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(3); }, .status = 3 << 8 };
-/* So does the leader, which stays as a zombie until the others have ended. */
+/* The leader ends, too, and stays as a zombie until all other threads have ended. */
 FIXTURE_VARIANT_ADD(process, exits_by_another_thread)
 {
 	.end = [] {
@@ -175,7 +175,7 @@ FIXTURE_VARIANT_ADD(exec, by_leader_with_busy_workers) { .leader = true, .busy =
 FIXTURE_VARIANT_ADD(exec, by_another_thread) { .leader = false };
 FIXTURE_VARIANT_ADD(exec, by_another_thread_with_busy_workers) { .leader = false, .busy = true };
 
-/* Both threads have workers, and the process ends up with one thread. */
+/* Two threads have workers, and execve(2) leaves the process with one thread. */
 TEST_F(exec, leaves_one_thread)
 {
 	Process child;
@@ -219,7 +219,7 @@ TEST_F(exec, leaves_one_thread)
 	ASSERT_EQ(0U, WorkerSet::now(child.pid()).count());
 }
 
-/* One that ends early stays as a zombie, but its workers do not. */
+/* A leader that ends before other threads stays as a zombie, but its workers leave. */
 TEST(leader_ends_its_own_pool)
 {
 	Process child;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A task ends at once, whatever is queued or linked behind the request that its
- * workers are blocked in: each is told but once to come to an end, and must not block
- * in the next request after that.  For programs that end threads, exit or execute
- * others with I/O under way.  io_worker_handle_work() has to tell itself of the end
- * with every request (CVE-2026-99228), and to keep links where io_wq_cancel_cb()
- * finds them (CVE-2026-99255).
+ * A task ends at once, whatever is queued or linked behind the requests that its workers are
+ * blocked in.  A worker is told only once that its task ends, and must not block in the next
+ * request after that.  Programs that end threads, exit or execute others with I/O under way rely
+ * on that.  io_worker_handle_work() has to tell itself of the end with each request
+ * (CVE-2026-99228), and has to keep links where io_wq_cancel_cb() finds them (CVE-2026-99255).
  */
 #include <memory>
 #include <poll.h>
@@ -23,7 +22,7 @@ FIXTURE_TEARDOWN(thread) {}
 FIXTURE_VARIANT(thread)
 {
 	Class kind = Class::bounded;
-	/* To be done one after the other, even if one fails (IOSQE_IO_HARDLINK). */
+	/* IOSQE_IO_HARDLINK has them done one after the other, even if one fails. */
 	unsigned flags = 0;
 };
 
@@ -60,7 +59,7 @@ static void explain(struct __test_metadata *_metadata, const WorkerSet &worker, 
 	work.release();
 }
 
-/* The process goes on: nothing but its pool's end tells the worker. */
+/* As the process goes on, nothing but the end of its pool tells the worker. */
 TEST_F(thread, is_not_kept)
 {
 	auto peer = std::make_unique<PeerThread>();
@@ -75,7 +74,7 @@ TEST_F(thread, is_not_kept)
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(worker.await_asleep());
 
-	/* Its end waits for the worker, so don't wait for it to look at that. */
+	/* The thread's end waits for its worker: so wait for both at the same time. */
 	std::thread end_peer([&] { peer.reset(); });
 
 	const Exit seen = worker.await_exit();
@@ -142,8 +141,8 @@ TEST_F(process, is_not_kept)
 }
 
 /*
- * The owner waits in vfork(2) for a child, so that it can make no worker when the one
- * that it has blocks with a request queued.  It must not do so as it is killed, either.
+ * The owner waits in vfork(2) for a child.  So it makes no worker when the one that it has
+ * blocks with a request queued, and must not make one as it is killed, either.
  */
 TEST(creation_pending_as_process_is_killed)
 {

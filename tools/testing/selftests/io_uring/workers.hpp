@@ -30,7 +30,7 @@ const char *describe(Exit::Fate fate);
  * PF_IO_WORKER in /proc/<pid>/task/<tid>/stat, but for the SQPOLL threads.
  * Not by name: a thread is called iou-wrk-<N> only once it has run.
  *
- * WorkerSet are held by pidfd, so that a TID used again deceives nobody.  Before
+ * Workers are held by pidfd, so that a TID used again deceives nobody.  Before
  * v6.9 a pidfd cannot name a thread (PIDFD_THREAD); there it is by TID.
  */
 class WorkerSet {
