@@ -2,19 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # criu_test: with the real CRIU, without, and with one that hangs.
 
-load common
+load programs
 bats_require_minimum_version 1.5.0
-
-setup_file()
-{
-	load common
-	build_programs
-}
-
-setup()
-{
-	cd "$BATS_FILE_TMPDIR/bin"
-}
 
 # A command in CRIU's place, which at dump runs $1.
 make_criu()

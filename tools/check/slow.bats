@@ -2,19 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Slow and busy machines, and what a program inherits from who starts it.
 
-load common
+load programs
 bats_require_minimum_version 1.5.0
-
-setup_file()
-{
-	load common
-	build_programs
-}
-
-setup()
-{
-	cd "$BATS_FILE_TMPDIR/bin"
-}
 
 # No test fails but by a bug that this kernel is known to have.
 nothing_new()

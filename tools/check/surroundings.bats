@@ -2,19 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Hostile surroundings, each with the verdict that is to be expected.
 
-load common
+load programs
 bats_require_minimum_version 1.5.0
-
-setup_file()
-{
-	load common
-	build_programs
-}
-
-setup()
-{
-	cd "$BATS_FILE_TMPDIR/bin"
-}
 
 # Each program given skips as a whole, with this text.
 skips()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import guest
+import machine
+import userland
 from archive import BadInput, cached, cached_tree, offers
 
 # Debian's flavours of an architecture's kernel, and how its packages call them.
@@ -27,7 +28,7 @@ FLAVOURS = {
 }
 # Whose kernel runs the programs of an architecture that has none of its own.
 HOSTS = {"i386": "amd64"}
-# What CRIU asks of a kernel that may have it as modules, in the order that they load.
+# What CRIU asks of a kernel that may have it as modules.
 MODULES = ("inet_diag tcp_diag udp_diag raw_diag unix_diag af_packet_diag netlink_diag"
            " libcrc32c nfnetlink nf_tables").split()
 # linux-image-6.12.107+deb13-cloud-amd64, linux-binary-7.3.4+deb13-amd64-unsigned, ...
@@ -52,7 +53,7 @@ class Kernel:
         """What the selftest may use besides, for guest.boot() as @extra: CRIU, ps(1), and the
         modules of this kernel that CRIU asks for.
         """
-        found = guest.companions(arch)
+        found = userland.companions(arch)
         if self.package and found:
             found += self._modules(HOSTS.get(arch, arch))
         return found
@@ -101,7 +102,7 @@ def offered(arch: str) -> dict:
 def find(name: str, arch: str = "amd64") -> Kernel:
     """The kernel of that name, without downloading it."""
     if "/" in name or os.path.exists(name):
-        guest.check_image(Path(name))
+        machine.check_image(Path(name))
         return Kernel(name, path=Path(name).resolve())
     first = next(iter(flavours(arch)))
     wanted, _, flavour = name.rpartition("-")

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from guest import BadInput
+from archive import BadInput
 
 OURS = Path(__file__).resolve().parents[1] / "upstream/liburing"
 # The test that is the forerunner of ours.

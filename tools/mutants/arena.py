@@ -13,6 +13,7 @@ from watch import ALIVE, Noticed, Verdict, Watch, Wedged
 
 import guest
 import judge
+import userland
 
 # Longer than all programs take on a loaded machine, and than a failing test can.
 LIMIT = 600
@@ -108,7 +109,7 @@ def sift(edits, texts, compiled):
         more = {edit: place for place, found in suspects(edits, texts, log).items()
                 for edit in found if edit not in bad}
         if not more:
-            raise guest.BadInput(f"what does not compile is no mutant: {log.strip()[-500:]}")
+            raise build.BadInput(f"what does not compile is no mutant: {log.strip()[-500:]}")
         bad |= more
     guilty = set()
     by_line = [[edit for edit, its in bad.items() if its == place] for place in set(bad.values())]
@@ -146,7 +147,7 @@ def make(name, machine, mutants):
     # One of our own: somebody else may build the kernel anew.
     place = tempfile.TemporaryDirectory(prefix="kernel.")
     kernel = Path(shutil.copy(image, place.name))
-    tree = guest.built_tree("amd64")
+    tree = userland.built_tree("amd64")
     # Those that fail on the source as it is can tell no mutant.
     failing = judge.unsteady(judge.release(build.version(build.source())))
     programs = sorted(path.name for path in (tree / "io_uring").glob("*_test")

@@ -19,8 +19,7 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 sys.path.insert(0, str(TOP / "tools/kernels"))
 
-from guest import BadInput
-from archive import CACHE
+from archive import CACHE, BadInput
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from build import BadInput
+
 PARAMETER = "io_uring_mutant"
 # A second one beside it, for delays.
 SECOND = "io_uring_second"
@@ -77,10 +79,6 @@ EDITS = Path(__file__).resolve().parent / "mutants.toml"
 KEYS = {"breaks", "in", "at", "before", "after", "equivalent", "race"}
 
 
-class BadEdit(Exception):
-    """An edit that does not fit the source; one line says which."""
-
-
 @dataclass
 class Mutant:
     name: str
@@ -100,10 +98,10 @@ def load(text):
     for number, (name, edits) in enumerate(tomllib.loads(text).items(), 1):
         for edit in edits:
             if unknown := set(edit) - KEYS:
-                raise BadEdit(f"{name}: unknown: {', '.join(sorted(unknown))}")
+                raise BadInput(f"{name}: unknown: {', '.join(sorted(unknown))}")
         first = edits[0]
         if "breaks" not in first:
-            raise BadEdit(f"{name}: does not say what it breaks")
+            raise BadInput(f"{name}: does not say what it breaks")
         mutants.append(Mutant(name, number, first["breaks"], first.get("equivalent", ""),
                               first.get("race", 0), edits))
     return mutants
@@ -121,11 +119,11 @@ def locate(name, edit, text):
     file, _, within = edit["in"].partition(":")
     body = next((span for found, *span in functions(text) if found == within), None)
     if not body:
-        raise BadEdit(f"{name}: no function {within} in {file}")
+        raise BadInput(f"{name}: no function {within} in {file}")
     anchor = r"\s+".join(re.escape(word) for word in edit["at"].split())
     found = [match.span() for match in re.compile(anchor).finditer(text, *body)]
     if len(found) != 1:
-        raise BadEdit(f"{name}: {len(found)} times in {edit['in']}, not once: {edit['at']}")
+        raise BadInput(f"{name}: {len(found)} times in {edit['in']}, not once: {edit['at']}")
     return found[0]
 
 
@@ -164,7 +162,7 @@ def apply(mutants, edits, read):
         for edit in mutant.edits:
             file = edit["in"].partition(":")[0]
             if texts.setdefault(file, read(file)) is None:
-                raise BadEdit(f"{mutant.name}: no file {file}")
+                raise BadInput(f"{mutant.name}: no file {file}")
             for stretch, place, text in placed(edit, *locate(mutant.name, edit, texts[file])):
                 new = re.sub(r"\bMUTANT\b", condition(mutant.number), " ".join(text.split()))
                 insertions.setdefault(file, []).append((stretch, place, new))

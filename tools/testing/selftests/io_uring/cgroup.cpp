@@ -34,8 +34,8 @@ std::string words(const std::string &path)
 	return line;
 }
 
-/* By a line of ID:CONTROLLERS:PATH. */
-bool controller_is_of_v1(const std::string &controller)
+/* Whether the controller is one of cgroup 1, by a line of ID:CONTROLLERS:PATH. */
+static bool controller_is_of_v1(const std::string &controller)
 {
 	std::ifstream cgroups("/proc/self/cgroup");
 
@@ -43,6 +43,15 @@ bool controller_is_of_v1(const std::string &controller)
 		if (line.find(controller) < line.rfind(':'))
 			return true;
 	return false;
+}
+
+std::string hotplug_file(int cpu)
+{
+	const std::string file = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online";
+
+	if (geteuid() || words(file) != "1" || controller_is_of_v1("cpuset"))
+		return {};
+	return file;
 }
 
 int Cgroup::make(const std::string &controller, bool needs_controller)

@@ -14,8 +14,11 @@ int put(const std::string &path, const std::string &text);
 /* The first line of such a file. */
 std::string words(const std::string &path);
 
-/* Whether this controller is one of the first version of cgroups. */
-bool controller_is_of_v1(const std::string &controller);
+/*
+ * The file that unplugs this CPU by "0", and plugs it in again by "1".  Empty where that cannot
+ * be done, or should not, as a cpuset of cgroup 1 would not get the CPU back.
+ */
+std::string hotplug_file(int cpu);
 
 /*
  * A cgroup in a mount namespace of its own.  It is where the controller is: taking it

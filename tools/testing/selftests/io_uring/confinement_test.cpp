@@ -65,6 +65,21 @@ do {										\
 	}									\
 } while (0)
 
+/* Has three workers come. */
+#define ASSERT_NEW_ONES_CONFINED(ring)						\
+do {										\
+	Work work(Class::bounded, 3);						\
+										\
+	ASSERT_EQ(0, work.submit(ring));					\
+	const WorkerSet workers = WorkerSet::await(3);				\
+										\
+	ASSERT_LE(3U, workers.count());						\
+	ASSERT_TRUE(workers.await_asleep());					\
+	ASSERT_CONFINED(workers);						\
+	ASSERT_EQ(0, work.release());						\
+	ASSERT_EQ(0, (ring).reap(3));						\
+} while (0)
+
 FIXTURE(cpuset)
 {
 	Cgroup *cgroup;
@@ -119,7 +134,6 @@ TEST_F(cpuset, binds_workers_to_come)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
 	const Change how = variant->how;
-	Work work(Class::bounded, 3);
 	Uring ring;
 
 	if (how == Change::rewrite) {
@@ -156,32 +170,20 @@ TEST_F(cpuset, binds_workers_to_come)
 		ASSERT_WORKERS_EXIT(before, end);
 		ASSERT_EQ(0, ring.open());
 	}
-	ASSERT_EQ(0, work.submit(ring));
-
-	const WorkerSet workers = WorkerSet::await(3);
-
-	ASSERT_LE(3U, workers.count());
-	ASSERT_TRUE(workers.await_asleep());
-	ASSERT_CONFINED(workers);
-	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(3));
+	ASSERT_NEW_ONES_CONFINED(ring);
 }
 
 /* io_wq_cpu_online() adds a CPU that comes back to all pools: not to this one. */
 TEST(cpu_comes_back)
 {
-	const int other = first_cpu(allowed_cpu(1));
-	const std::string online =
-		"/sys/devices/system/cpu/cpu" + std::to_string(other) + "/online";
-	Work work(Class::bounded, 3);
+	const std::string online = hotplug_file(first_cpu(allowed_cpu(1)));
 	Janitor cleanup;
 	Cgroup cpuset;
 	Uring ring;
 
 	if (const char *why = must_not_disturb())
 		SKIP(return, "%s", why);
-	/* A cpuset of cgroup 1 would not get the CPU back. */
-	if (geteuid() || words(online) != "1" || controller_is_of_v1("cpuset"))
+	if (online.empty())
 		SKIP(return, "%s", skip::no_hotplug);
 	if (cpuset.make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
@@ -193,15 +195,7 @@ TEST(cpu_comes_back)
 	if (put(online, "0"))
 		SKIP(return, "%s", skip::no_hotplug);
 	ASSERT_EQ(0, put(online, "1"));
-	ASSERT_EQ(0, work.submit(ring));
-
-	const WorkerSet workers = WorkerSet::await(3);
-
-	ASSERT_LE(3U, workers.count());
-	ASSERT_TRUE(workers.await_asleep());
-	ASSERT_CONFINED(workers);
-	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(3));
+	ASSERT_NEW_ONES_CONFINED(ring);
 }
 
 TEST_HARNESS_MAIN
