@@ -35,7 +35,7 @@ folder = pathlib.Path(sys.argv[1])
 try:
     changed = schema.apply(schema.load(sys.stdin.read()), [],
                            lambda file: (folder / file).read_text())
-except schema.BadEdit as why:
+except schema.BadInput as why:
     sys.exit(str(why))
 print(changed[sys.argv[2]])
 ' "$BATS_TEST_TMPDIR" "$1"

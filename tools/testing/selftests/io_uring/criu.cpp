@@ -22,6 +22,7 @@
 const char *enter_own_namespaces(char **argv)
 {
 	PipeEnds life;
+	pid_t waited;
 	int status;
 
 	if (getpid() == 1)
@@ -34,8 +35,9 @@ const char *enter_own_namespaces(char **argv)
 		return skip::no_namespace;
 	if (child > 0) {
 		/* Its tests have time-outs. */
-		while (waitpid(child, &status, 0) != child) {
-		}
+		do
+			waited = waitpid(child, &status, 0);
+		while (waited != child);
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 	}
 

@@ -60,12 +60,13 @@ static void let_go()
 static void await_sigusr1()
 {
 	sigset_t wake;
-	int sig;
+	int sig, err;
 
 	sigemptyset(&wake);
 	sigaddset(&wake, SIGUSR1);
-	while (sigwait(&wake, &sig)) {
-	}
+	do
+		err = sigwait(&wake, &sig);
+	while (err);
 }
 
 /* One that knows no ring, to see what CRIU can do here.  0, or -errno. */

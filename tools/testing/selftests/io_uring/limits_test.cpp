@@ -98,7 +98,7 @@ TEST(set_while_threads_come)
  *    owner         first worker                second worker    queued
  *    -----         ------------                -------------    ------
  *    submits       blocked in "first"          in "second"      "next", "last"
- *    vfork()
+ *    vfork(2)
  *      |           "first" is released: goes
  *      |           on with "next", and asks
  *      |           for a worker for "last"     in "second"      "last"

@@ -60,10 +60,15 @@ static int threads_in_core(const std::string &path)
 	/* The notes are of the first segment. */
 	read_at(0, elf);
 	read_at(elf.e_phoff, segment);
-	for (auto at = segment.p_offset; segment.p_type == PT_NOTE &&
-	     at < segment.p_offset + segment.p_filesz && read_at(at, note);
-	     at += sizeof(note) + padded(note.n_namesz) + padded(note.n_descsz))
+	if (segment.p_type != PT_NOTE)
+		return 0;
+
+	const auto end = segment.p_offset + segment.p_filesz;
+
+	for (auto at = segment.p_offset; at < end && read_at(at, note);) {
 		threads += note.n_type == NT_PRSTATUS;
+		at += sizeof(note) + padded(note.n_namesz) + padded(note.n_descsz);
+	}
 	return threads;
 }
 

@@ -75,12 +75,12 @@ static int strangers()
 {
 	return static_cast<int>(std::ranges::count_if(WorkerSet::now().tids(), [](pid_t tid) {
 		std::ifstream status("/proc/self/task/" + std::to_string(tid) + "/status");
-		std::string word;
+		constexpr std::string_view key = "Uid:";
 		uid_t uid = getuid();
 
-		while (status >> word && word != "Uid:") {
-		}
-		status >> uid;
+		for (std::string line; std::getline(status, line);)
+			if (line.starts_with(key))
+				uid = static_cast<uid_t>(std::stoul(line.substr(key.size())));
 		return uid != getuid();
 	}));
 }

@@ -223,12 +223,12 @@ WorkerSet WorkerSet::await_idle()
 
 unsigned WorkerSet::serve(Uring &ring, Class c, unsigned nr) const
 {
-	unsigned served = 0;
-
-	/* One that is not idle yet would be joined by another. */
-	while (served < nr && await_asleep() && ::serve(ring, c) == 0 && now().tids() == tids())
-		served++;
-	return served;
+	for (unsigned served = 0; served < nr; served++) {
+		/* A worker that is not idle yet would be joined by another one. */
+		if (!await_asleep() || ::serve(ring, c) || now().tids() != tids())
+			return served;
+	}
+	return nr;
 }
 
 bool WorkerSet::stay(milliseconds time) const
