@@ -9,15 +9,18 @@
 #include <iterator>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sstream>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <thread>
 
 #include "child.hpp"
 #include "kernel.hpp"
+#include "proc.hpp"
 
 const char *enter_own_namespaces(char **argv)
 {
@@ -57,16 +60,6 @@ const char *enter_own_namespaces(char **argv)
 		return skip::no_namespace;
 	execv(exe.c_str(), argv);
 	return skip::no_program_file;
-}
-
-void let_go_of_streams()
-{
-	const Fd null = Fd::from(open("/dev/null", O_RDWR));
-
-	if (!null)
-		return;
-	for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
-		dup2(null.get(), fd);
 }
 
 /* Runs it with @args, and without output.  Its status, or -ETIME. */
@@ -144,4 +137,85 @@ void Checkpoint::explain() const
 	for (std::string line; std::getline(log, line);)
 		if (line.find("Error") != std::string::npos)
 			fprintf(stderr, "#   criu: %s\n", line.c_str());
+}
+
+/* Makes /dev/null the standard streams, where there is one. */
+static void let_go_of_streams()
+{
+	const Fd null = Fd::from(open("/dev/null", O_RDWR));
+
+	if (!null)
+		return;
+	for (const int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO })
+		dup2(null.get(), fd);
+}
+
+void become_victim(unsigned threads)
+{
+	sigset_t wake;
+
+	setsid();
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &wake, nullptr);
+	while (threads-- > 1)
+		std::thread([] {
+			for (;;)
+				pause();
+		}).detach();
+}
+
+void let_go()
+{
+	let_go_of_streams();
+	close_files_from(STDERR_FILENO + 1);
+}
+
+void await_sigusr1()
+{
+	sigset_t wake;
+	int sig, err;
+
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGUSR1);
+	do
+		err = sigwait(&wake, &sig);
+	while (err);
+}
+
+/* One that knows no ring, to see what CRIU can do here.  0, or -errno. */
+static int start_plain(Process &victim)
+{
+	return victim.start([](Process &) {
+		become_victim(1);
+		let_go();
+		await_sigusr1();
+		return 0;
+	});
+}
+
+bool criu_works()
+{
+	Checkpoint saved;
+	Process victim;
+
+	if (saved.open() || start_plain(victim))
+		return false;
+	/* It does no step, but goes on. */
+	const pid_t pid = victim.pid();
+
+	if (!victim.output().empty() || saved.dump(pid) || victim.await_end() != SIGKILL ||
+	    saved.restore())
+		return false;
+	victim.adopt(pid);
+	return victim.signal(SIGUSR1) == 0 && victim.await_result() == 0;
+}
+
+bool criu_pre_dumps()
+{
+	Checkpoint saved;
+	Process victim;
+
+	return saved.open() == 0 && start_plain(victim) == 0 && victim.output().empty() &&
+	       saved.pre_dump(victim.pid()) == 0;
 }

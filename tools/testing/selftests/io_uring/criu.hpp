@@ -19,9 +19,6 @@
  */
 const char *enter_own_namespaces(char **argv);
 
-/* Makes /dev/null this process' standard streams, where there is one. */
-void let_go_of_streams();
-
 /* Whether there is a command criu, or what CRIU in the environment names. */
 bool criu_installed();
 
@@ -49,5 +46,18 @@ private:
 
 	Fd images;
 };
+
+/*
+ * What a child does that is to be dumped.  It becomes the leader of a session, with so many
+ * threads; lets go of what CRIU would have to share with others, which its parent sees by the end
+ * of its output; and waits for SIGUSR1.
+ */
+void become_victim(unsigned threads = 1);
+void let_go();
+void await_sigusr1();
+
+/* Whether CRIU can dump and restore a process that knows no ring; and pre-dump it. */
+bool criu_works();
+bool criu_pre_dumps();
 
 #endif /* CRIU_HPP */

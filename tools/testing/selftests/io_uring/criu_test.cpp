@@ -9,7 +9,6 @@
  */
 #include <signal.h>
 #include <string.h>
-#include <thread>
 
 #include "criu.hpp"
 #include "observer.hpp"
@@ -32,78 +31,6 @@ static int use_ring(unsigned flags = 0)
 		return workers.await_exit(end).fate != Exit::gone;
 	/* Its pool ends with it. */
 	return thread.await_exit().fate != Exit::gone || workers.await_exit().fate != Exit::gone;
-}
-
-/* What a child does first that is to be dumped. */
-static void become_victim(unsigned threads = 1)
-{
-	sigset_t wake;
-
-	setsid();
-	sigemptyset(&wake);
-	sigaddset(&wake, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &wake, nullptr);
-	while (threads-- > 1)
-		std::thread([] {
-			for (;;)
-				pause();
-		}).detach();
-}
-
-/* Lets go of what CRIU would have to share with others, as its parent sees by its output. */
-static void let_go()
-{
-	let_go_of_streams();
-	close_files_from(STDERR_FILENO + 1);
-}
-
-static void await_sigusr1()
-{
-	sigset_t wake;
-	int sig, err;
-
-	sigemptyset(&wake);
-	sigaddset(&wake, SIGUSR1);
-	do
-		err = sigwait(&wake, &sig);
-	while (err);
-}
-
-/* One that knows no ring, to see what CRIU can do here.  0, or -errno. */
-static int start_plain(Process &victim)
-{
-	return victim.start([](Process &) {
-		become_victim();
-		let_go();
-		await_sigusr1();
-		return 0;
-	});
-}
-
-static bool criu_works()
-{
-	Checkpoint saved;
-	Process victim;
-
-	if (saved.open() || start_plain(victim))
-		return false;
-	/* It does no step, but goes on. */
-	const pid_t pid = victim.pid();
-
-	if (!victim.output().empty() || saved.dump(pid) ||
-	    victim.await_end() != SIGKILL || saved.restore())
-		return false;
-	victim.adopt(pid);
-	return victim.signal(SIGUSR1) == 0 && victim.await_result() == 0;
-}
-
-static bool criu_pre_dumps()
-{
-	Checkpoint saved;
-	Process victim;
-
-	return saved.open() == 0 && start_plain(victim) == 0 && victim.output().empty() &&
-	       saved.pre_dump(victim.pid()) == 0;
 }
 
 const char *program_cannot_test(char **argv)
