@@ -105,7 +105,8 @@ print(*(len(judge.unknown(splats, kernel)) for kernel in ("6.18.9", "7.3.4")))
 		log_of new_test "$1" "${2-}" | python3 -c 'import sys
 sys.path.insert(0, sys.argv[1])
 import types, history, judge
-run = types.SimpleNamespace(title="7.3.4", judgement=judge.judge(sys.stdin.read(), "7.3.4"))
+run = types.SimpleNamespace(title="7.3.4", outcome=types.SimpleNamespace(seconds=1),
+                            judgement=judge.judge(sys.stdin.read(), "7.3.4"))
 print(*history.keep([run]), sep="\n")
 ' "$top/tools/kernels"
 	}

@@ -32,7 +32,7 @@ def keep(runs) -> list:
         past = history.setdefault(run.title, [])
         if past:
             lines += compare(run.title, past[-1], now)
-        past.append({"commit": commit(), "date": time.strftime("%Y-%m-%d"), "tests": now})
+        past.append({"commit": commit(), "date": time.strftime("%Y-%m-%d"), "seconds": round(run.outcome.seconds), "tests": now})
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(history, indent=1))
     return lines

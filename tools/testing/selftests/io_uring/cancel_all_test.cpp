@@ -166,7 +166,8 @@ TEST(queued_splices_by_descriptor)
 		TH_LOG("a cancellation by descriptor missed splices that wait for a worker");
 		TH_LOG("see io_cancel_req_match() in io_uring/cancel.c");
 	}
-	ASSERT_EQ(static_cast<int>(nr), seen.told);
+	ASSERT_EQ(static_cast<int>(nr), seen.told)
+		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");
 	ASSERT_EQ(0, first.release());
 }
 
