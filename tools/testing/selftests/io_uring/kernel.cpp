@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <system_error>
 #include <thread>
@@ -216,6 +217,8 @@ const char *cannot_test()
 		return why;
 	if (!proc_is_ours())
 		return skip::no_proc;
+	if (!Fd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))))
+		return skip::no_pidfd;
 	if (!enough_files())
 		return skip::few_files;
 	if (!enough_memory())

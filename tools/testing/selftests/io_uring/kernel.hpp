@@ -21,6 +21,7 @@ inline constexpr char no_memory_file[] = "no file in memory can be made";
 inline constexpr char no_lease[] = "no file can be leased";
 inline constexpr char short_lease[] = "fs.lease-break-time is too short";
 inline constexpr char little_address_space[] = "RLIMIT_AS or RLIMIT_DATA is too low";
+inline constexpr char no_pidfd[] = "pidfd_open() is forbidden by seccomp";
 inline constexpr char no_threads[] = "threads are forbidden by seccomp";
 inline constexpr char few_threads[] = "RLIMIT_NPROC or pids.max is too low";
 inline constexpr char no_promise[] = "kernel does not promise that idle io-wq workers exit";

@@ -98,9 +98,9 @@ TEST_F(closing, ends_ring)
 
 	ASSERT_LE(0, fd);
 	ring.close();
-	ASSERT_EQ(0, variant->close(fd))
-	{
-		TH_LOG("closing: %s", strerror(errno));
+	if (variant->close(fd)) {
+		ASSERT_TRUE(errno == EPERM || errno == ENOSYS);
+		SKIP(return, "%s", skip::no_unshare);
 	}
 	ASSERT_WORKERS_EXIT(worker, end);
 }

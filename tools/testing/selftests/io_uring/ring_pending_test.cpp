@@ -63,10 +63,9 @@ FIXTURE_VARIANT_ADD(pending, multishot_accept)
 		/* An abstract name of the kernel's choice. */
 		const struct sockaddr any = { .sa_family = AF_UNIX, .sa_data = {} };
 
-		if (listener < 0)
+		if (listener < 0 || bind(listener, &any, sizeof(any.sa_family)) ||
+		    listen(listener, 1))
 			return 0U;
-		bind(listener, &any, sizeof(any.sa_family));
-		listen(listener, 1);
 		io_uring_prep_multishot_accept(next_sqe(ring), listener, nullptr, nullptr, 0);
 		return 1U;
 	}

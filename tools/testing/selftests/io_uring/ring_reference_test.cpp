@@ -199,11 +199,10 @@ FIXTURE_VARIANT_ADD(reference, registered_by_thread_that_ends)
 	},
 	.drop = end_peer
 };
-/* A thread's descriptors may be its own. */
+/* A thread's descriptors may be its own, as after the unshare(CLONE_FILES) that Docker forbids. */
 FIXTURE_VARIANT_ADD(reference, unshared_files_of_thread)
 {
 	.take = [](Holder &held, Uring &) {
-		/* As unshare(CLONE_FILES), which Docker forbids. */
 		return held.peer->run([] {
 			return close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE) ? -errno : 0;
 		});
@@ -270,6 +269,8 @@ TEST_F(reference, keeps_worker)
 
 	if (err == -EINVAL)
 		SKIP(return, "%s", skip::no_registration);
+	if (err == -EPERM || err == -ENOSYS)
+		SKIP(return, "%s", skip::no_unshare);
 	ASSERT_EQ(0, err)
 	{
 		TH_LOG("reference: %s", strerror(-err));
@@ -281,10 +282,7 @@ TEST_F(reference, keeps_worker)
 	{
 		TH_LOG("the ring is gone in spite of a reference");
 	}
-	ASSERT_TRUE(worker.await_asleep())
-	{
-		TH_LOG("%zu of 1 workers are left", worker.alive());
-	}
+	ASSERT_TRUE(worker.await_asleep());
 
 	err = variant->drop(held);
 	if (err == -EINVAL)
