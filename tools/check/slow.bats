@@ -110,3 +110,45 @@ pause_in()
 		wait $job
 	done
 }
+
+# Freezes programs as a container's pause does, $1 seconds after their start, for 12.
+freeze_in()
+{
+	local group=/sys/fs/cgroup/freezer/io_uring_check.$$.$1 file=freezer.state
+	local frozen=FROZEN thawed=THAWED after=$1 program
+
+	shift
+	[ -d /sys/fs/cgroup/freezer ] ||
+		{ group=/sys/fs/cgroup/io_uring_check.$$.$after file=cgroup.freeze frozen=1 thawed=0; }
+	mkdir "$group"
+	for program; do
+		sh -c "echo 0 >'$group/cgroup.procs' && exec ./$program" \
+			>"$program.frozen.$after.log" 2>&1 3>&- &
+	done
+	sleep "$after"
+	echo $frozen >"$group/$file"
+	sleep 12
+	echo $thawed >"$group/$file"
+	wait
+	rmdir "$group"
+	for program; do
+		log_of_program "$program" "$(cat "$program.frozen.$after.log")" |
+			"$top/tools/kernels/judge"
+	done
+}
+
+@test "slow: a frozen cgroup is no verdict" {
+	local jobs=()
+
+	need_root
+	[ -d /sys/fs/cgroup/freezer ] || [ -e /sys/fs/cgroup/cgroup.procs ] ||
+		skip "no cgroup that can be frozen"
+	for after in 0.1 0.3 3; do
+		freeze_in $after hashed_test idle_exit_test limits_test rearm_test \
+			task_lifetime_test placement_test keepalive_test multi_ring_test 3>&- &
+		jobs+=($!)
+	done
+	for job in "${jobs[@]}"; do
+		wait "$job"
+	done
+}
