@@ -47,7 +47,7 @@ static bool controller_is_of_v1(const std::string &controller)
 
 std::string hotplug_file(int cpu)
 {
-	const std::string file = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online";
+	std::string file = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online";
 
 	if (geteuid() || words(file) != "1" || controller_is_of_v1("cpuset"))
 		return {};
