@@ -73,6 +73,8 @@ def plot(runs) -> str:
                    for delay in results.delays(run.outcome.ktap))
     if not data:
         return ""
+    # A single kernel has no range of its own.
+    names = {line.rpartition(" ")[0] for line in data.splitlines()}
     script = f"""$delays << END
 {data}END
 set terminal svg size 1000,400 font "sans,12" background "white"
@@ -80,6 +82,7 @@ set style data boxplot
 set style boxplot pointtype 7
 set style fill solid 0.3
 set logscale y
+set xrange [0.5:{len(names)}.5]
 set ylabel "ms from close() to the exit of the workers"
 set xtics rotate by -30
 unset key
