@@ -60,13 +60,18 @@ std::vector<pid_t> list_once(const std::string &dir)
 	return tids;
 }
 
-/* The number behind @key in /proc/<pid>/status, or -1. */
-int status_value(pid_t pid, std::string_view key)
+/* The number behind @key in a status file, or -1. */
+long value_of(std::string_view key, const std::string &status)
 {
-	const std::string status = slurp("/proc/" + std::to_string(pid) + "/status");
 	const size_t pos = status.find(key);
 
-	return pos == std::string::npos ? -1 : atoi(status.c_str() + pos + key.size());
+	return pos == std::string::npos ? -1 : atol(status.c_str() + pos + key.size());
+}
+
+/* The same in /proc/<pid>/status. */
+int status_value(pid_t pid, std::string_view key)
+{
+	return static_cast<int>(value_of(key, slurp("/proc/" + std::to_string(pid) + "/status")));
 }
 
 } // namespace
@@ -104,6 +109,17 @@ bool thread_asleep(pid_t pid, pid_t tid)
 	const auto stat = thread_stat(pid, tid);
 
 	return stat && stat->state == 'S' && (!wchan_told || wchan(pid, tid) != "0");
+}
+
+std::optional<unsigned long> thread_switches(pid_t pid, pid_t tid)
+{
+	const std::string status = slurp(task_dir(pid) + "/" + std::to_string(tid) + "/status");
+	const long voluntary = value_of("\nvoluntary_ctxt_switches:", status);
+
+	if (voluntary < 0)
+		return {};
+	return static_cast<unsigned long>(voluntary +
+					  value_of("\nnonvoluntary_ctxt_switches:", status));
 }
 
 std::vector<pid_t> threads(pid_t pid)
@@ -167,6 +183,30 @@ void close_files_from(int first)
 int address_space_kb()
 {
 	return status_value(getpid(), "\nVmSize:");
+}
+
+void dump_halted()
+{
+	unsigned halted = 0, ending = 0;
+
+	for (const pid_t pid : list_once("/proc")) {
+		for (const pid_t tid : pid > 0 ? list_once(task_dir(pid)) : std::vector<pid_t>()) {
+			const ThreadStat stat = thread_stat(pid, tid).value_or(ThreadStat());
+			const std::string where = wchan(pid, tid);
+
+			/* kworker/u4:1+iou_exit */
+			ending += slurp(task_dir(pid) + "/" + std::to_string(tid) + "/comm")
+					  .find("+iou_exit") != std::string::npos;
+			if (stat.state != 'T' && stat.state != 't' && where != "do_freezer_trap" &&
+			    where != "__refrigerator")
+				continue;
+			if (halted++ < 20)
+				fprintf(stderr, "#   %d of %d %-16s state %c wchan %s\n", tid, pid,
+					stat.comm.c_str(), stat.state, where.c_str());
+		}
+	}
+	fprintf(stderr, "# threads that are stopped or frozen: %u; kworkers that end rings: %u\n",
+		halted, ending);
 }
 
 static void dump_process(pid_t pid)

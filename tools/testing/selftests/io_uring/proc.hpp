@@ -35,6 +35,12 @@ std::optional<ThreadStat> thread_stat(pid_t pid, pid_t tid);
 bool thread_asleep(pid_t pid, pid_t tid);
 
 /*
+ * How often a thread has given up its CPU, or was taken off it: the number does not
+ * change while it sleeps, and nothing wakes it.  Nothing if it is gone.
+ */
+std::optional<unsigned long> thread_switches(pid_t pid, pid_t tid);
+
+/*
  * To be called before thread_asleep(), and before any test, which may be another user,
  * or have no process to spare.
  */
@@ -54,6 +60,12 @@ size_t open_files();
 void close_files_from(int first);
 /* VmSize: of /proc/self/status, in KiB, or -1. */
 int address_space_kb();
+
+/*
+ * Prints all threads of the machine that are stopped or frozen, and so give up no ring, as
+ * "# " lines, and how many rings the kernel is about to end (io_ring_exit_work()).
+ */
+void dump_halted();
 
 /* Prints the threads and open rings of this process and its children as "# " lines. */
 void dump_threads();

@@ -16,6 +16,8 @@ inline void explain(struct __test_metadata *_metadata, const WorkerSet &workers,
 
 		TH_LOG("this kernel promises their exit: %s", promise ? promise : "no");
 	}
+	if (seen.fate == Exit::ring_held)
+		explain_held_ring();
 }
 
 /*

@@ -3,6 +3,7 @@
 #ifndef RING_END_HPP
 #define RING_END_HPP
 
+#include "deadline.hpp"
 #include "fd.hpp"
 
 /*
@@ -20,18 +21,25 @@ public:
 	int fd() const { return rd.get(); }
 	/* True if the ring is gone by now. */
 	bool over() const;
-	/* True once the ring is gone, false if limit::event passed before. */
+	/* True once the ring is gone, false if limit::event passed before: explain_held_ring(). */
 	bool await() const;
+	bool await(const Deadline &deadline) const;
 
 private:
 	Fd rd;
 };
 
 /*
- * Has a thread open and close three rings, each after the end of the one before.  True if they
- * ended: then a ring that was closed earlier had three times what its end takes, which is a
- * grace period of RCU and a turn of a kworker.  One ring would not do: of two rings that end at
- * the same time, the later one may be first.
+ * Says as "# " lines who may hold a closed ring that did not come to its end: itself, if one
+ * that is made now does end, or else tasks of whoever's that are stopped or frozen.
+ */
+void explain_held_ring();
+
+/*
+ * Has a thread open and close three rings, each after the end of the one before.  True
+ * if they ended: then a ring that was closed earlier had three times what it needs, a
+ * grace period of RCU and a turn of a kworker.  One ring would not do: of two that end
+ * side by side, the later may be first.
  */
 bool others_end();
 

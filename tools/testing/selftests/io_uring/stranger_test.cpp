@@ -8,7 +8,6 @@
  * hold the rings of everybody.
  */
 #include <array>
-#include <poll.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -26,16 +25,6 @@ constexpr size_t nr_rings = 64;
 
 /* Less than limit::event, as all rings of the machine wait meanwhile. */
 constexpr milliseconds patience{ 3'000 };
-
-bool await_end(const RingEnd &end, milliseconds limit)
-{
-	const Deadline deadline(limit);
-	struct pollfd p = { .fd = end.fd(), .events = 0, .revents = 0 };
-
-	while (!end.over() && !deadline.over())
-		poll(&p, 1, deadline.poll_ms());
-	return end.over();
-}
 
 } // namespace
 
@@ -117,7 +106,7 @@ TEST_F(stranger, holds_no_ring_of_ours)
 		ring.close();
 
 	ours.close();
-	const bool ended = await_end(end, patience);
+	const bool ended = end.await(Deadline(patience));
 
 	/* With its end all waits for it are over, and all rings must end at once. */
 	ASSERT_EQ(0, other.signal(SIGKILL));
