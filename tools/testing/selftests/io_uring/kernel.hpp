@@ -41,6 +41,7 @@ inline constexpr char no_core_file[] = "no core file is written to the working d
 inline constexpr char no_procps[] = "no ps(1) that lists threads";
 inline constexpr char not_root[] = "needs root's privilege";
 inline constexpr char no_checkpoint_restore[] = "kernel lacks CONFIG_CHECKPOINT_RESTORE";
+inline constexpr char no_ptrace[] = "may not trace a process of its own";
 inline constexpr char no_proc_sys[] = "no /proc/sys";
 inline constexpr char no_program_file[] = "the program is not at its path any more";
 inline constexpr char no_criu[] = "criu is not installed";

@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <thread>
 
 #include "cgroup.hpp"
 #include "child.hpp"
 #include "harness.hpp"
+#include "tracer.hpp"
 #include "workers.hpp"
 
 namespace {
@@ -47,18 +47,6 @@ int collect(Uring &ring, int *results)
 			results[i++] = cqe->res;
 	}
 	return 0;
-}
-
-/* Awaits that a thread stops for us, its tracer.  False after limit::event. */
-bool await_trap(pid_t tid)
-{
-	const Deadline deadline(limit::event);
-	siginfo_t info = {};
-
-	while (waitid(P_PID, static_cast<id_t>(tid), &info, WSTOPPED | WNOHANG | __WALL) == 0 &&
-	       info.si_pid != tid && !deadline.over())
-		deadline.back_off();
-	return info.si_pid == tid;
 }
 
 /* Cancels whatever there is. */
@@ -165,10 +153,10 @@ TEST_F(cut_short, result_is_known)
 		ASSERT_EQ(0, freezer.thaw());
 	} else if (by == Cut::trace) {
 		for (const pid_t tid : workers.tids()) {
-			ASSERT_EQ(0, ptrace(PTRACE_SEIZE, tid, 0, 0));
-			ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, tid, 0, 0));
-			ASSERT_TRUE(await_trap(tid));
-			ASSERT_EQ(0, ptrace(PTRACE_DETACH, tid, 0, 0));
+			if (trace(tid))
+				SKIP(return, "%s", skip::no_ptrace);
+			ASSERT_EQ(0, stop_traced(tid));
+			ASSERT_EQ(0, let_go(tid));
 		}
 	}
 	ASSERT_EQ(0, child.go());

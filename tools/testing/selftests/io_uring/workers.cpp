@@ -66,6 +66,11 @@ bool WorkerSet::Worker::asleep() const
 	return thread_asleep(pid, tid);
 }
 
+std::optional<unsigned long> WorkerSet::Worker::switches() const
+{
+	return thread_switches(pid, tid);
+}
+
 WorkerSet WorkerSet::select(pid_t pid, bool sqpoll)
 {
 	WorkerSet workers;
@@ -86,14 +91,14 @@ WorkerSet WorkerSet::select(pid_t pid, bool sqpoll)
 	return workers;
 }
 
-WorkerSet WorkerSet::await(size_t nr, pid_t pid)
+WorkerSet WorkerSet::await(size_t nr, pid_t pid, bool sqpoll)
 {
 	const Deadline deadline(limit::event);
-	WorkerSet workers = now(pid);
+	WorkerSet workers = select(pid, sqpoll);
 
 	while (workers.count() < nr && !deadline.over()) {
 		deadline.back_off();
-		workers = now(pid);
+		workers = select(pid, sqpoll);
 	}
 	return workers;
 }
@@ -234,4 +239,13 @@ unsigned WorkerSet::serve(Uring &ring, Class c, unsigned nr) const
 bool WorkerSet::stay(milliseconds time) const
 {
 	return count() && wait(count() - 1, Deadline(time)) == count();
+}
+
+bool WorkerSet::sleep_on(milliseconds time) const
+{
+	std::vector<std::optional<unsigned long>> before;
+
+	std::ranges::transform(list, std::back_inserter(before), &Worker::switches);
+	return stay(time) && asleep() &&
+	       std::ranges::equal(before, list, {}, {}, &Worker::switches);
 }

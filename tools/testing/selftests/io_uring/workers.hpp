@@ -39,6 +39,8 @@ public:
 	static WorkerSet now(pid_t pid = getpid()) { return select(pid, false); }
 	/* Its SQPOLL threads, iou-sqp-<N>, once they have run. */
 	static WorkerSet sqpoll(pid_t pid = getpid()) { return select(pid, true); }
+	/* The same once there is one, or those there are after limit::event. */
+	static WorkerSet await_sqpoll(pid_t pid = getpid()) { return await(1, pid, true); }
 	/*
 	 * The workers that @pid has once they are at least @nr, or those there are
 	 * after limit::event.  Of several requests with IOSQE_ASYNC the first alone has
@@ -46,7 +48,7 @@ public:
 	 * it has run, and is picked for all that follow at once.  As it blocks, the next
 	 * is made (io_wq_dec_running()), by task work of the submitter.
 	 */
-	static WorkerSet await(size_t nr, pid_t pid = getpid());
+	static WorkerSet await(size_t nr, pid_t pid = getpid()) { return await(nr, pid, false); }
 
 	/*
 	 * The workers of this process once there is but one, and it sleeps, or
@@ -98,6 +100,8 @@ public:
 	unsigned serve(Uring &ring, Class c, unsigned nr) const;
 	/* True if there is one, and all are still there after @time. */
 	bool stay(milliseconds time) const;
+	/* The same, and none was woken or ran meanwhile: they sleep as this is called. */
+	bool sleep_on(milliseconds time) const;
 
 private:
 	struct Worker {
@@ -106,9 +110,11 @@ private:
 
 		bool gone() const;
 		bool asleep() const;
+		std::optional<unsigned long> switches() const;
 	};
 
 	static WorkerSet select(pid_t pid, bool sqpoll);
+	static WorkerSet await(size_t nr, pid_t pid, bool sqpoll);
 	size_t wait(size_t rest, const Deadline &deadline, const RingEnd *end = nullptr) const;
 	Exit leave(const Deadline &since, milliseconds limit, Exit::Fate asleep) const;
 

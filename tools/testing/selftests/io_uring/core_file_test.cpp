@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The core file of a process that uses io_uring is whole, whatever its workers do and its
+ * requests complete meanwhile: all memory, and all threads of its own; once its last ring
+ * is closed, no worker's.  To core(5) it has "an image of the process's memory at the time
+ * of termination", and a pipe gets the same.  For who debugs a crash.  WorkerSet come together
+ * with the other threads (coredump_task_exit()), and task work must not interrupt the dump.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <filesystem>
+#include <link.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <string>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <thread>
+#include <vector>
+
+#include "cgroup.hpp"
+#include "janitor.hpp"
+#include "observer.hpp"
+
+namespace {
+
+constexpr char pattern_file[] = "/proc/sys/kernel/core_pattern";
+
+/* Memory that is to be found in the core file: enough for completions to come meanwhile. */
+constexpr size_t nr_bytes = 8 << 20;
+constexpr unsigned nr_timeouts = 32;
+
+/* What a core file has. */
+struct Core {
+	unsigned threads = 0;
+	/* Each segment is as long as it says, and one has all of our memory. */
+	bool cut = false, memory = false;
+};
+
+/* Of the core file @file of a process whose memory is @ours. */
+Core parse(const std::vector<char> &file, const unsigned char *ours)
+{
+	const auto start = reinterpret_cast<std::uintptr_t>(ours);
+	ElfW(Ehdr) elf = {};
+	Core core;
+
+	const auto read_at = [&](size_t offset, auto &to) {
+		if (offset + sizeof(to) > file.size())
+			return false;
+		memcpy(&to, file.data() + offset, sizeof(to));
+		return true;
+	};
+	const auto padded = [](size_t bytes) { return (bytes + 3) & ~3UL; };
+
+	core.cut = !read_at(0, elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0;
+	for (unsigned i = 0; !core.cut && i < elf.e_phnum; i++) {
+		ElfW(Phdr) segment = {};
+		ElfW(Nhdr) note = {};
+
+		core.cut = !read_at(elf.e_phoff + i * sizeof(segment), segment) ||
+			   segment.p_offset + segment.p_filesz > file.size();
+		if (core.cut)
+			break;
+		if (segment.p_type == PT_LOAD && segment.p_vaddr <= start &&
+		    start + nr_bytes <= segment.p_vaddr + segment.p_filesz)
+			core.memory = memcmp(file.data() + segment.p_offset + (start - segment.p_vaddr),
+					     ours, nr_bytes) == 0;
+		for (size_t at = segment.p_offset;
+		     segment.p_type == PT_NOTE && at < segment.p_offset + segment.p_filesz &&
+		     read_at(at, note);
+		     at += sizeof(note) + padded(note.n_namesz) + padded(note.n_descsz))
+			core.threads += note.n_type == NT_PRSTATUS;
+	}
+	return core;
+}
+
+/* What is in the file, or what comes out of the FIFO until its writer has closed it. */
+std::vector<char> slurp(const std::string &path)
+{
+	const Deadline deadline(limit::event);
+	const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+	struct pollfd p = { .fd = file.get(), .events = POLLIN, .revents = 0 };
+	std::vector<char> all, part(1 << 16);
+
+	while (!deadline.over()) {
+		if (poll(&p, 1, deadline.poll_ms()) != 1)
+			continue;
+
+		const ssize_t len = read(file.get(), part.data(), part.size());
+
+		if (len <= 0)
+			break;
+		all.insert(all.end(), part.begin(), part.begin() + len);
+	}
+	return all;
+}
+
+enum class Use { no_ring, idle, busy, closed_ring };
+
+/* What a child does with rings, and then dumps core into the working directory. */
+void crash(Use use)
+{
+	Work work(Class::unbounded, 2);
+	struct __kernel_timespec times[nr_timeouts] = {};
+	Uring ring;
+
+	if (use != Use::no_ring && (ring.open() || serve(ring, Class::unbounded)))
+		_exit(1);
+	if (use == Use::closed_ring) {
+		const WorkerSet workers = WorkerSet::now();
+		const RingEnd end = ring.end();
+
+		ring.close();
+		if (workers.await_exit(end).fate != Exit::gone)
+			_exit(1);
+	}
+	if (use == Use::busy && (work.submit(ring) || WorkerSet::await(2).count() < 2))
+		_exit(1);
+	/* Completions come from now on, and as it dumps. */
+	for (unsigned i = 0; use == Use::busy && i < nr_timeouts; i++) {
+		times[i].tv_nsec = 2'000'000L * i;
+		io_uring_prep_timeout(io_uring_get_sqe(ring.get()), &times[i], 0, 0);
+	}
+	if (use == Use::busy)
+		io_uring_submit(ring.get());
+	abort();
+}
+
+/* Allows a core file, and has an idle thread of its own beside the first one. */
+[[noreturn]] void prepare_and_crash(const std::string &dir, Use use)
+{
+	struct rlimit core;
+
+	getrlimit(RLIMIT_CORE, &core);
+	core.rlim_cur = core.rlim_max;
+	if (chdir(dir.c_str()) || setrlimit(RLIMIT_CORE, &core))
+		_exit(1);
+	std::thread(pause).detach();
+	crash(use);
+	_exit(1);
+}
+
+} // namespace
+
+FIXTURE(core)
+{
+	std::string *dir;
+	Janitor *janitor;
+	unsigned char *memory;
+};
+
+FIXTURE_VARIANT(core)
+{
+	Use use;
+	bool piped;
+};
+
+FIXTURE_VARIANT_ADD(core, file_with_idle_worker) { .use = Use::idle, .piped = false };
+FIXTURE_VARIANT_ADD(core, file_with_busy_workers) { .use = Use::busy, .piped = false };
+FIXTURE_VARIANT_ADD(core, file_with_closed_ring) { .use = Use::closed_ring, .piped = false };
+FIXTURE_VARIANT_ADD(core, pipe_with_idle_worker) { .use = Use::idle, .piped = true };
+FIXTURE_VARIANT_ADD(core, pipe_with_busy_workers) { .use = Use::busy, .piped = true };
+
+FIXTURE_SETUP(core)
+{
+	const std::string dir = "/tmp/" + unique_name(), pattern = words(pattern_file);
+	const bool piped = variant->piped;
+	std::error_code err;
+
+	if (piped && must_not_disturb())
+		SKIP(return, "%s", must_not_disturb());
+	/* By others nothing shall be dumped, as it would stay, or be reported to somebody. */
+	if (!piped && pattern.find_first_of("/|@%") != std::string::npos)
+		SKIP(return, "%s", skip::no_core_file);
+	self->dir = new std::string(dir);
+	self->janitor = new Janitor;
+	ASSERT_EQ(0, self->janitor->start([=] {
+		std::error_code err;
+
+		return (!piped || put(pattern_file, pattern) == 0) &&
+		       std::filesystem::remove_all(dir, err) != static_cast<std::uintmax_t>(-1);
+	}));
+	if (!std::filesystem::create_directory(dir, err) ||
+	    (piped && put(pattern_file, "|/bin/dd of=" + dir + "/core")))
+		SKIP(return, "%s", skip::no_core_file);
+
+	void *const map = mmap(nullptr, nr_bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, map);
+	self->memory = static_cast<unsigned char *>(map);
+	for (size_t i = 0; i < nr_bytes; i++)
+		self->memory[i] = static_cast<unsigned char>(i + i / 251);
+}
+
+FIXTURE_TEARDOWN(core)
+{
+	delete self->janitor;
+	delete self->dir;
+}
+
+/* The core file of a child that used a ring so. */
+static std::vector<char> dump(const std::string &dir, bool piped, Use use)
+{
+	const std::string path = dir + "/core";
+	std::vector<char> file;
+	std::error_code err;
+	Process child;
+
+	if (piped && mkfifo(path.c_str(), 0600))
+		return {};
+	if (child.start([&](Process &) { return prepare_and_crash(dir, use), 0; }))
+		return {};
+	/* It does not end before all was read. */
+	if (piped)
+		file = slurp(path);
+	child.await_end();
+	for (const auto &entry : std::filesystem::directory_iterator(dir, err)) {
+		if (!piped)
+			file = slurp(entry.path());
+		std::filesystem::remove(entry.path(), err);
+	}
+	return file;
+}
+
+TEST_F(core, is_whole)
+{
+	/* Where none is written of a process without a ring, none can be missed. */
+	if (parse(dump(*self->dir, variant->piped, Use::no_ring), self->memory).cut)
+		SKIP(return, "%s", skip::no_core_file);
+
+	const Core core =
+		parse(dump(*self->dir, variant->piped, variant->use), self->memory);
+
+	ASSERT_FALSE(core.cut)
+	{
+		TH_LOG("the core file is cut, if there is one, though nobody interrupts it");
+		TH_LOG("v7.3 cures this (6.12.115): see vfs_coredump() in fs/coredump.c");
+	}
+	ASSERT_TRUE(core.memory) TH_LOG("memory is missing from the core file");
+	ASSERT_LE(2U, core.threads) TH_LOG("a thread is missing from the core file");
+	if (variant->use == Use::closed_ring) {
+		if (core.threads == 3 && !exit_on_idle_promise())
+			SKIP(return, "%s", skip::no_promise);
+		ASSERT_EQ(2U, core.threads) TH_LOG("a worker is in the core file");
+	}
+}
+
+TEST_HARNESS_MAIN
