@@ -28,7 +28,7 @@ endif
 endif
 
 .PHONY: help run_tests check check-kernels check-mutants mutate delays check-debug coverage \
-	install-tree patch liburing-series clean clean-cache
+	install-tree patch liburing-series known-bugs clean clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ patch: ## write the first series for the kernel to build/patches (KSRC=linux SER
 liburing-series: ## write tests for liburing, in C, to build/liburing (LIBURING_SRC=liburing)
 	@tools/setup/setup dpkg-dev git
 	@tools/upstream/liburing-series build/liburing "$(LIBURING_SRC)"
+
+known-bugs: ## write what bots and README are to know of kernels' bugs, from expectations.toml
+	@tools/upstream/known-bugs
 
 clean: ## remove what was built and borrowed
 	find $(SELFTESTS) -mindepth 1 -maxdepth 1 ! -name Makefile ! -name io_uring -exec rm -rf {} +

@@ -30,7 +30,7 @@ bats_require_minimum_version 1.5.0
 
 @test "lint: SPDX on the first or second line of every file of ours" {
 	cd "$top"
-	ours | grep -vx -e COPYING -e 'LICENSES/.*' -e '.*/golden/expected' -e '\(.*/\)*config' -e '\(.*/\)*settings' -e '.*README.*' |
+	ours | grep -vx -e COPYING -e '.*\.json' -e 'LICENSES/.*' -e '.*/golden/expected' -e '\(.*/\)*config' -e '\(.*/\)*settings' -e '.*README.*' |
 		while read -r file; do
 			head -n 3 "$file" | grep -q SPDX-License-Identifier || { echo "$file"; exit 1; }
 		done

@@ -258,6 +258,23 @@ assert [run['platforms'] for run in runs] == [['bcm2711-rpi-4-b']], runs"
 			YAML.load(text)["need_kconfig"].include?({ "IO_URING" => "y" }) or exit 1'
 }
 
+@test "bots: what they know of kernels' bugs is what expectations.toml has" {
+	files="tools/upstream/bots/lkft-skipfile.yaml tools/upstream/bots/kernelci-issues.json
+		tools/testing/selftests/io_uring/README"
+	cd "$top"
+	# shellcheck disable=SC2086 # several words
+	tar -c $files | tar -x -C "$BATS_TEST_TMPDIR"
+	tools/upstream/known-bugs "$BATS_TEST_TMPDIR"
+	for file in $files; do
+		diff "$file" "$BATS_TEST_TMPDIR/$file" || { echo "make known-bugs"; return 1; }
+	done
+	python3 -c "
+import json, sys, tomllib
+issues = json.load(open('tools/upstream/bots/kernelci-issues.json'))['issues']
+bugs = tomllib.load(open('tools/kernels/expectations.toml', 'rb'))['bug']
+assert len({issue['id'] for issue in issues}) == len(bugs)"
+}
+
 @test "bots: LKFT's skipgen reads the list" {
 	[ -n "${TEST_DEFINITIONS_SRC-}" ] || skip "TEST_DEFINITIONS_SRC names no checkout of test-definitions"
 	"$TEST_DEFINITIONS_SRC/automated/bin/$(uname -m)/skipgen" --board x15 --branch mainline \
