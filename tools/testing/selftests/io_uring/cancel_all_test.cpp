@@ -135,6 +135,31 @@ TEST_F(cancelled, all_end_and_are_counted)
 	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
 }
 
+/* These wait in the ring, which takes all that match at once. */
+TEST(futexes_by_user_data)
+{
+	constexpr unsigned futex_wait = 51, size_u32 = 2;
+	__u32 word = 0;
+	struct io_uring_sqe *sqe;
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	for (unsigned i = 0; i < nr; i++) {
+		sqe = io_uring_get_sqe(ring.get());
+		io_uring_prep_rw(futex_wait, sqe, size_u32, &word, 0, 0);
+		sqe->addr3 = ~0U;
+		sqe->user_data = 0;
+	}
+	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
+	if (io_uring_cq_ready(ring.get()) == nr)
+		SKIP(return, "%s", skip::no_request);
+	sqe = io_uring_get_sqe(ring.get());
+	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ALL);
+	sqe->user_data = cancellation;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
+}
+
 /* One has the only worker, and is left alone; those behind it have another file. */
 TEST(queued_splices_by_descriptor)
 {
@@ -177,11 +202,25 @@ FIXTURE_TEARDOWN(sync_cancel) {}
 
 FIXTURE_VARIANT(sync_cancel)
 {
-	unsigned setup_flags;
+	unsigned setup_flags, flags;
 };
 
-FIXTURE_VARIANT_ADD(sync_cancel, plain) { .setup_flags = 0 };
-FIXTURE_VARIANT_ADD(sync_cancel, sqpoll) { .setup_flags = IORING_SETUP_SQPOLL };
+FIXTURE_VARIANT_ADD(sync_cancel, plain)
+{
+	.setup_flags = 0, .flags = IORING_ASYNC_CANCEL_ANY
+};
+FIXTURE_VARIANT_ADD(sync_cancel, plain_by_user_data)
+{
+	.setup_flags = 0, .flags = 0
+};
+FIXTURE_VARIANT_ADD(sync_cancel, sqpoll)
+{
+	.setup_flags = IORING_SETUP_SQPOLL, .flags = IORING_ASYNC_CANCEL_ANY
+};
+FIXTURE_VARIANT_ADD(sync_cancel, sqpoll_by_user_data)
+{
+	.setup_flags = IORING_SETUP_SQPOLL, .flags = 0
+};
 
 /* What a worker is blocked in. */
 TEST_F(sync_cancel, reaches_worker)
@@ -197,7 +236,8 @@ TEST_F(sync_cancel, reaches_worker)
 
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(worker.await_asleep());
-	reg.flags = IORING_ASYNC_CANCEL_ANY;
+	reg.addr = work.user_data();
+	reg.flags = variant->flags;
 	reg.timeout = { .tv_sec = 4, .tv_nsec = 0 };
 
 	const int found = io_uring_register_sync_cancel(ring.get(), &reg);
