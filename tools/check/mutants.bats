@@ -68,6 +68,44 @@ print(changed[sys.argv[2]])
 	mutate io_uring.c <<<"" | grep 'core_param(io_uring_mutant, io_uring_mutant, uint, 0444);'
 }
 
+@test "mutants: a cure is in effect unless its mutant is chosen, and is a patch" {
+	cat >"$BATS_TEST_TMPDIR/cures.toml" <<-END
+	[[counts_once]]
+	breaks = "counting"
+	in = "canned.c:twice"
+	at = "a++; return a;"
+	of = "a++"
+	instead = "a += 3"
+	[[counts_once]]
+	in = "canned.c:once"
+	at = "return a;"
+	before = "if (!MUTANT && a > 9) return 9;\\n"
+	[[counts_once]]
+	in = "canned.c"
+	at = "static int once(int a)"
+	of = "static int"
+	instead = "static long"
+	always = true
+	[[counts_once]]
+	in = "canned.c"
+	at = "static int once(int a)"
+	before = "#include <linux/math.h>\\n"
+	END
+	mutate canned.c <"$BATS_TEST_TMPDIR/cures.toml" >"$BATS_TEST_TMPDIR/mutated.c"
+	grep -A2 '^#include <linux/math.h>$' "$BATS_TEST_TMPDIR/mutated.c" | grep -A1 '^#line 3$' |
+		grep -Fx ' /* static int */ static long  once(int a)'
+	tr -s ' \t\n' ' ' <"$BATS_TEST_TMPDIR/mutated.c" | tee "$BATS_TEST_TMPDIR/line"
+	grep '{ a++; (io_uring_is(1) ? a++ : ( a += 3 )) ; return a; }' "$BATS_TEST_TMPDIR/line"
+	grep '{ a++; if (!io_uring_is(1) && a > 9) return 9; return a; }' "$BATS_TEST_TMPDIR/line"
+	python3 -c 'import pathlib, schema, sys
+folder = pathlib.Path(sys.argv[1])
+print(schema.patch(schema.load((folder / "cures.toml").read_text()),
+                   lambda file: (pathlib.Path(sys.argv[2]) / file).read_text()), end="")
+' "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR" | tail -n +4 | grep '^[-+]' | diff - <(printf '%s\n' \
+		'-static int once(int a)' '+#include <linux/math.h>' '+static long once(int a)' \
+		'+if (a > 9) return 9;' '-a++;' '+a += 3;')
+}
+
 # One edit, that is refused for the reason given.
 refused()
 {

@@ -19,12 +19,15 @@ class Judgement:
 
 
 def release(text: str) -> tuple:
-    """(7, 3, 4) of 7.3.4+deb13-cloud-amd64; of Debian's 6.1.0-50-amd64, what uname -v adds."""
+    """(7, 3, 4) of 7.3.4+deb13-cloud-amd64; of Debian's 6.1.0-50-amd64, what uname -v adds.
+
+    (7, 3, 4, "cured") of 7.3.4-cured, which has the cures of tools/mutants.
+    """
     match = re.search(r"Debian (\d+\.\d+[.\d]*)", text) or re.match(r"(\d+\.\d+[.\d]*)", text)
     if not match:
         raise ValueError(f"no version of a kernel: {text}")
     numbers = [int(number) for number in match[1].rstrip(".").split(".")]
-    return tuple((numbers + [0])[:3])
+    return tuple((numbers + [0])[:3]) + ("cured",) * ("-cured" in text)
 
 
 def reached(version: tuple, firsts: list) -> bool:
@@ -46,7 +49,8 @@ def matches(test: results.Test, patterns: list) -> bool:
 
 def bugs_of(version: tuple) -> list:
     return [bug for bug in TABLE["bug"]
-            if reached(version, bug["since"]) and not reached(version, bug["fixed"])]
+            if reached(version, bug["since"]) and not reached(version, bug["fixed"])
+            and (bug["fixed"] or "cured" not in version)]
 
 
 def explains(kernel: str, test: str) -> bool:

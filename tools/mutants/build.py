@@ -68,17 +68,25 @@ def last_words(fragment):
     return {setting[1]: setting[0] for setting in settings}.values()
 
 
-def lay_out(tree, linux, changed):
-    """A tree of links into @linux, but for io_uring: a copy, with some texts changed."""
+def lay_out(tree, linux, texts, copied=False):
+    """A tree of links into @linux, but for io_uring: a copy, and for @texts, by their path."""
     tree.mkdir(parents=True, exist_ok=True)
     for entry in linux.iterdir():
-        link = tree / entry.name
-        if entry.name != "io_uring" and (not link.is_symlink() or link.readlink() != entry):
-            link.unlink(missing_ok=True)
-            link.symlink_to(entry)
-    (tree / "io_uring").mkdir(exist_ok=True)
-    for file in (linux / "io_uring").iterdir():
-        write(tree / "io_uring" / file.name, changed.get(file.name) or file.read_text())
+        mine = tree / entry.name
+        below = {path.partition("/")[2]: text for path, text in texts.items()
+                 if path.startswith(f"{entry.name}/")}
+        # What was a copy once stays one: its time tells make of the next change.
+        own = mine.exists() and not mine.is_symlink()
+        ours = own or copied or below or entry.name in texts or entry.name == "io_uring"
+        if ours and not own:
+            mine.unlink(missing_ok=True)
+        if ours and entry.is_dir():
+            lay_out(mine, entry, below, entry.name == "io_uring")
+        elif ours:
+            write(mine, texts.get(entry.name) or entry.read_text())
+        elif not mine.is_symlink() or mine.readlink() != entry:
+            mine.unlink(missing_ok=True)
+            mine.symlink_to(entry)
 
 
 def home(name):
@@ -113,7 +121,8 @@ def prepare(place, linux, machine, fragment, changed):
     """Lays the tree out, and configures it if that was not done: tinyconfig with a fragment."""
     (place / "key").unlink(missing_ok=True)
     out, configured = place / "out", place / "configured"
-    lay_out(place / "tree", linux, changed)
+    lay_out(place / "tree", linux, {os.path.normpath(f"io_uring/{file}"): text
+                                    for file, text in changed.items()})
     if configured.exists() and configured.read_text() == digest(linux, machine, fragment):
         return
     configured.unlink(missing_ok=True)
@@ -152,7 +161,8 @@ def build(name, machine, changed, extra=""):
 def complaints(name, machine, changed):
     """What the compiler says of files of io_uring, if it cannot compile all of them."""
     place = home(name)
-    objects = (f"io_uring/{file.removesuffix('.c')}.o" for file in changed)
+    objects = (f"io_uring/{file.removesuffix('.c')}.o" for file in changed
+               if file.endswith(".c"))
     with locked(place):
         prepare(place, source(), machine, machine.fragment(), changed)
         return "" if make(place, machine, "-k", *objects) else (place / "log").read_text()

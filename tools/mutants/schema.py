@@ -9,7 +9,16 @@ are further insertions.
 
 `equivalent` is the reason why no test can notice a mutant; `race`, that it takes luck,
 and how many runs it gets to have it.
+
+cures.toml is a list of the same kind, of faults that the source has.  Its edits are in
+effect unless the mutant of that name is chosen, which is the source as it is.  They are
+patches as well, so that white space matters, and what asks for MUTANT is not part of
+them.  More keys are for them: `of`, the part of the anchor that the edit is about;
+`instead`, what that becomes; `always`, that it does so whatever is chosen, as a
+declaration has to.  A file may do without a function, and be a header.
 """
+import difflib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -75,8 +84,11 @@ static int __init io_uring_met_init(void)
 }}
 late_initcall(io_uring_met_init);
 """
-EDITS = Path(__file__).resolve().parent / "mutants.toml"
-KEYS = {"breaks", "in", "at", "before", "after", "equivalent", "race"}
+HERE = Path(__file__).resolve().parent
+EDITS, CURES = HERE / "mutants.toml", HERE / "cures.toml"
+KEYS = {"breaks", "in", "at", "of", "before", "after", "instead", "always", "equivalent", "race"}
+# What the text of a cure asks for, to be in effect only if its mutant was not chosen.
+GUARD = re.compile(r"!MUTANT && |MUTANT \|\| |MUTANT \? [^:]* : ")
 
 
 @dataclass
@@ -91,6 +103,17 @@ class Mutant:
     @property
     def race(self):
         return self.runs > 0
+
+
+def edit_list():
+    """All mutants, those that take a cure away last."""
+    return load(EDITS.read_text() + CURES.read_text())
+
+
+def cures():
+    """By name."""
+    names = tomllib.loads(CURES.read_text())
+    return {mutant.name: mutant for mutant in edit_list() if mutant.name in names}
 
 
 def load(text):
@@ -114,36 +137,63 @@ def functions(text):
         yield match[1], *match.span()
 
 
+def found_once(name, edit, what, text, begin, end):
+    anchor = r"\s+".join(re.escape(word) for word in what.split())
+    found = [match.span() for match in re.compile(anchor).finditer(text, begin, end)]
+    if len(found) != 1:
+        raise BadInput(f"{name}: {len(found)} times in {edit['in']}, not once: {what}")
+    return found[0]
+
+
 def locate(name, edit, text):
-    """Where an edit's anchor begins and ends in its file's text."""
+    """Where what an edit is about begins and ends in its file's text."""
     file, _, within = edit["in"].partition(":")
-    body = next((span for found, *span in functions(text) if found == within), None)
+    body = next((span for found, *span in functions(text) if found == within), None) \
+        if within else (0, len(text))
     if not body:
         raise BadInput(f"{name}: no function {within} in {file}")
-    anchor = r"\s+".join(re.escape(word) for word in edit["at"].split())
-    found = [match.span() for match in re.compile(anchor).finditer(text, *body)]
-    if len(found) != 1:
-        raise BadInput(f"{name}: {len(found)} times in {edit['in']}, not once: {edit['at']}")
-    return found[0]
+    span = found_once(name, edit, edit["at"], text, *body)
+    return found_once(name, edit, edit["of"], text, *span) if "of" in edit else span
 
 
 def condition(number, delay=False):
     return str(number) if delay else f"io_uring_is({number})"
 
 
-def placed(edit, begin, end):
-    """Insertions of an edit of the list: (stretch that it is about, place, text)."""
+def insertions_of(edit, begin, end):
+    """(where, text) of what an edit of the list inserts."""
+    if "instead" in edit:
+        opening, middle, closing = ("/*", "*/", "") if edit.get("always") else ("(MUTANT ?", ": (", "))")
+        yield begin, opening
+        yield end, f"{middle} {edit['instead']} {closing}"
     for place, key in (begin, "before"), (end, "after"):
         if key in edit:
-            whole = key == "before" and edit[key].rstrip()[-1] in ";{}"
-            # A statement of its own goes before all that is wrapped around what follows.
-            yield (begin, float("inf") if whole else end), place, edit[key]
+            yield place, edit[key]
 
 
-def order(insertion):
+def placed(edit, begin, end):
+    """Insertions of an edit of the list: (stretch that it is about, place, text)."""
+    for place, text in insertions_of(edit, begin, end):
+        whole = place == begin and text.rstrip()[-1] in ";{}"
+        # A statement of its own goes before all that is wrapped around what follows.
+        yield (begin, float("inf") if whole else end), place, text
+
+
+def order(numbered):
     """Last comes first; at one place, what closes before what opens, the inner before the outer."""
-    (begin, end), place, _ = insertion
-    return (-place, 1, begin) if begin < place else (-place, 0, end)
+    number, ((begin, end), place, _) = numbered
+    return (-place, 1, begin, -number) if begin < place else (-place, 0, end, number)
+
+
+def ordered(insertions):
+    return (insertion for _, insertion in sorted(enumerate(insertions), key=order))
+
+
+def on_its_line(text, place, new):
+    """The text to be inserted there, such that all lines of the text keep their numbers."""
+    if new.startswith("#"):
+        return f"\n{new.strip()}\n#line {text.count(chr(10), 0, place) + 1}\n"
+    return f" {' '.join(new.split())} "
 
 
 def apply(mutants, edits, read):
@@ -164,13 +214,51 @@ def apply(mutants, edits, read):
             if texts.setdefault(file, read(file)) is None:
                 raise BadInput(f"{mutant.name}: no file {file}")
             for stretch, place, text in placed(edit, *locate(mutant.name, edit, texts[file])):
-                new = re.sub(r"\bMUTANT\b", condition(mutant.number), " ".join(text.split()))
+                new = re.sub(r"\bMUTANT\b", condition(mutant.number), text)
                 insertions.setdefault(file, []).append((stretch, place, new))
     changed = {}
     for file, text in texts.items():
-        for _, place, new in sorted(insertions[file], key=order):
-            text = f"{text[:place]} {new} {text[place:]}"
-        changed[file] = f"{HEAD}#line 1\n{text}"
+        for _, place, new in ordered(insertions[file]):
+            text = f"{text[:place]}{on_its_line(text, place, new)}{text[place:]}"
+        changed[file] = f"{HEAD}#line 1\n{text}" if file.endswith(".c") else text
     last = max([mutant.number for mutant in mutants] + [number for number, _ in edits], default=0)
     changed["io_uring.c"] += TAIL.replace("LAST", str(last))
     return changed
+
+
+def reader(linux):
+    """Has a file of io_uring's text, or None, by its name there, for apply() and cured()."""
+    def read(file):
+        path = linux / "io_uring" / file
+        return path.read_text() if path.exists() else None
+    return read
+
+
+def cured(cures, read):
+    """The texts with all these cures, as for a patch, by file."""
+    texts, changes = {}, {}
+    for cure in cures:
+        for edit in cure.edits:
+            file = edit["in"].partition(":")[0]
+            if texts.setdefault(file, read(file)) is None:
+                raise BadInput(f"{cure.name}: no file {file}")
+            begin, end = locate(cure.name, edit, texts[file])
+            if "instead" in edit:
+                changes.setdefault(file, []).append(((begin, begin), begin, (end, edit["instead"])))
+            plain = {key: GUARD.sub("", edit[key]) for key in ("before", "after") if key in edit}
+            changes.setdefault(file, []).extend(
+                (stretch, place, (place, new)) for stretch, place, new in placed(plain, begin, end))
+    for file, changed in changes.items():
+        for _, place, (until, new) in ordered(changed):
+            texts[file] = texts[file][:place] + new + texts[file][until:]
+    return texts
+
+
+def patch(cures, read):
+    """The diff that makes these cures, for patch -p1."""
+    def lines():
+        for file, new in sorted(cured(cures, read).items()):
+            path = os.path.normpath(f"io_uring/{file}")
+            yield from difflib.unified_diff(read(file).splitlines(True), new.splitlines(True),
+                                            f"a/{path}", f"b/{path}")
+    return "".join(lines())
