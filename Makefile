@@ -28,7 +28,7 @@ endif
 endif
 
 .PHONY: help run_tests check check-kernels check-mutants mutate delays check-debug coverage \
-	install-tree patch liburing-series known-bugs clean clean-cache
+	install-tree patch liburing-series known-bugs findings clean clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ liburing-series: ## write tests for liburing, in C, to build/liburing (LIBURING_
 
 known-bugs: ## write what bots and README are to know of kernels' bugs, from expectations.toml
 	@tools/upstream/known-bugs
+
+findings: ## write a mail for each fault that no release mends to build/findings (KSRC=linux)
+	@tools/setup/setup dpkg-dev git
+	@tools/upstream/findings build/findings
 
 clean: ## remove what was built and borrowed
 	find $(SELFTESTS) -mindepth 1 -maxdepth 1 ! -name Makefile ! -name io_uring -exec rm -rf {} +
