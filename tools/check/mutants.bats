@@ -205,6 +205,7 @@ changed = schema.apply([], list(enumerate(edits, 1)), lambda file: (folder / fil
 	one = likely(one->next) ? one->next : NULL;
 	} while (1);
 	out:
+	one->size = one->size ?: one->next;
 	return -EINVAL;
 	END
 	diff "$BATS_TEST_TMPDIR/made" - <<-'END'
@@ -225,9 +226,10 @@ changed = schema.apply([], list(enumerate(edits, 1)), lambda file: (folder / fil
 	11 false: one->next
 	11 true: one->next
 	12 false: 1
-	14 without: return -EINVAL;
-	14 constant: EINVAL in return -EINVAL;
-	15 constant: 0 in return 0;
+	14 without: one->size = one->size ?: one->next;
+	15 without: return -EINVAL;
+	15 constant: EINVAL in return -EINVAL;
+	16 constant: 0 in return 0;
 	END
 }
 

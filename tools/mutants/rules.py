@@ -246,6 +246,8 @@ def condition(source, node):
     if node.field == "condition" and node.parent.type in (
             "if_statement", "while_statement", "do_statement", "for_statement",
             "conditional_expression"):
+        if node.parent.type == "conditional_expression" and not node.parent.child("consequence"):
+            return      # of `this ?: that`, it is the value as well
         owner, node = node.parent, inner(source, node)
         endless = owner.type in ("while_statement", "do_statement", "for_statement") and not any(
             one.type in ("break_statement", "return_statement", "goto_statement")
