@@ -313,9 +313,10 @@ except build.BadInput as why:
 	edit = rules.Edit("a.c", "f", 1, "without", "x;", 0, 2, "", "")
 	path = pathlib.Path(sys.argv[1])
 
-	def judge(source="linux", reasons={}, **binaries):
+	def judge(source="linux", reasons={}, unmet="", **binaries):
 	    field = types.SimpleNamespace(source=source, edits={7: edit})
-	    made = verdicts.Judge(verdicts.Store(path), field, binaries, reasons)
+	    made = verdicts.Judge(verdicts.Store(path), field, binaries, reasons,
+	                          types.SimpleNamespace(why=lambda edit: unmet))
 	    made.learn()
 	    return made
 
@@ -346,6 +347,57 @@ except build.BadInput as why:
 	came(changed, "slow:g.t", "passed")
 	assert changed.verdict((7,), [edit]).how == "survived"
 	reasoned = judge(reasons={("f", "without: x;"): "so"}, slow="s2", fast="f1")
-	assert reasoned.verdict((7,), [edit]).how == "equivalent"
+	assert reasoned.verdict((7,), [edit]).how == "reasoned"
+	assert judge("linux3", unmet="so", fast="f1").verdict((7,), [edit]).how == "reasoned"
 	END
+}
+
+@test "mutants: what fails is believed if it fails again alone, and else what is left is run" {
+	run python3 - <<-'END'
+	import build, arena, types
+	from watch import Verdict, Watch
+
+	# What fails: on a full machine once, or whenever it is run.
+	def field(once, always):
+	    runs = []
+	    def run(number, programs, group=None, **options):
+	        watch = Watch()
+	        for program in programs:
+	            runs.append(program)
+	            watch.program = program
+	            if program in always or (program in once and len(programs) > 1):
+	                return Verdict("killed", program, "it failed"), watch
+	            watch.seconds[program] = 1.0
+	        return Verdict("survived"), watch
+	    return types.SimpleNamespace(run=run), runs
+
+	for once, always in ("b", ""), ("b", "c"), ("", "a"):
+	    it, runs = field(once, always)
+	    verdict, watch = arena.Arena.prove(it, 7, ["a", "b", "c", "d"])
+	    print(verdict.how, verdict.by, verdict.message, *runs, sorted(watch.seconds))
+	END
+	[ "${lines[0]}" = "survived  b failed once, and not again: it failed a b b b c d ['a', 'b', 'c', 'd']" ]
+	[ "${lines[1]}" = "killed c it failed a b b b c c ['a', 'b']" ]
+	[ "${lines[2]}" = "killed a it failed a a []" ]
+}
+
+@test "mutants: a test that failed and cannot be killed is not waited for" {
+	run python3 - <<-'END'
+	import build, watch
+	now = 0.0
+	watch.time.monotonic = lambda: now
+	for said in ("t.cpp:1:t:Expected 1 (1) == 0 (0)", "nothing"):
+	    follow = watch.Watch()
+	    follow("== a_test")
+	    follow(f"# {said}")
+	    start = now
+	    try:
+	        while True:
+	            now += 5
+	            follow(watch.ALIVE)
+	    except (watch.Noticed, watch.Wedged) as how:
+	        print(type(how).__name__, now - start)
+	END
+	[ "$output" = "Noticed 25.0
+Wedged 205.0" ]
 }

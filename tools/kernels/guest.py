@@ -117,12 +117,14 @@ def boot(kernel, tree, **options) -> Outcome:
 def boot_once(kernel, tree, *, command: str = SELFTEST,
               environment: Mapping[str, str] = {}, arch: str = "amd64", cpus: int = 2,
               memory: int = 512, cmdline: str = "", limit: float = 900, quiet: float = 900,
-              extra: Sequence[Path] = (), out: Optional[Path] = None, accel: str = "",
+              extra: Sequence[Path] = (), without: Sequence[str] = (),
+              out: Optional[Path] = None, accel: str = "",
               on_line: Optional[Callable[[str], None]] = None,
               group: Optional[Group] = None) -> Outcome:
     """Runs @command in @tree under @kernel; the guest is gone when this returns.
 
-    @extra: directories to merge into the guest's root.  @out receives what the
+    @extra: directories to merge into the guest's root.  @without: names in @tree that stay
+    behind.  @out receives what the
     guest has put into /out.  @on_line gets each line of KTAP as it comes.  Who says nothing
     for @quiet seconds hung.  Who is in @group may be ended early: it died.
     """
@@ -142,7 +144,8 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
     with tempfile.TemporaryDirectory(prefix="guest.") as name:
         scratch = Path(name)
         channels = Channels(("log", "ktap", "files"))
-        make_initramfs(scratch / "initrd", tree, command, environment, busybox(arch), extra)
+        make_initramfs(scratch / "initrd", tree, command, environment, busybox(arch), extra,
+                       without)
         argv = command_line(kernel, scratch / "initrd", arch, accel, cpus, memory, cmdline,
                             channels)
         start = time.monotonic()

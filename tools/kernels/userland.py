@@ -44,13 +44,14 @@ def companions(arch: str) -> list:
 
 
 def make_initramfs(to: Path, tree: Path, command: str, environment: Mapping[str, str],
-                   shell: Path, extra: Sequence[Path]) -> None:
+                   shell: Path, extra: Sequence[Path], without: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory(dir=to.parent) as name:
         root = Path(name)
         root.chmod(0o755)
         for directory in extra:
             shutil.copytree(directory, root, symlinks=True, dirs_exist_ok=True)
-        shutil.copytree(tree, root / "tree", symlinks=True)
+        shutil.copytree(tree, root / "tree", symlinks=True,
+                        ignore=shutil.ignore_patterns(*without))
         (root / "bin").mkdir(exist_ok=True)
         shutil.copy(shell, root / "bin/busybox")
         (root / "bin/sh").symlink_to("busybox")

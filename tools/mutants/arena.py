@@ -3,6 +3,7 @@
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,10 @@ LIMIT = 600
 FIRST = 1001
 # As many as two cores start and run faster than fewer.
 GUESTS = 4
+# How often what failed on a mutant is tried again, alone, to fail at least once more.
+AGAIN = 2
+# What a test waits for takes milliseconds on a good kernel, and on mutants fails soon; seconds.
+EVENT = 3
 # A guest says that it lives; seconds.
 BEAT, DEAD = 5, 60
 # What the compiler says, and the lines that it is about, or where a macro was used.
@@ -43,16 +48,43 @@ class Arena:
         return guest.boot(self.kernel, self.tree, command=command,
                           cmdline=f"{schema.PARAMETER}={number} {schema.SECOND}={second}", **options)
 
-    def run(self, number, programs, group=None, second=0):
+    def prove(self, number, programs, group=None):
+        """Runs programs, or tests, on a mutant until one fails, and fails again when it is alone.
+
+        On a loaded machine, a test may fail by that alone: it is said of who survives.
+        """
+        soon = {"KSFT_EVENT_LIMIT": str(EVENT)}
+        doubt, seconds, start = "", {}, time.monotonic()
+        while True:
+            verdict, watch = self.run(number, programs, group, environment=soon)
+            seconds |= watch.seconds
+            watch.seconds = seconds
+            verdict.seconds = time.monotonic() - start
+            if verdict.how == "survived":
+                verdict.message = " ".join(filter(None, (doubt, verdict.message)))
+            if verdict.how != "killed" or watch.program not in programs:
+                return verdict, watch
+            for _ in range(AGAIN):
+                again, _ = self.run(number, [watch.program], group, environment=soon)
+                if again.how != "survived":
+                    return verdict, watch
+            doubt = f"{verdict.by} failed once, and not again: {verdict.message}"
+            seconds[watch.program] = 0.0
+            programs = programs[programs.index(watch.program) + 1:]
+            if not programs:
+                return Verdict("survived", message=doubt), watch
+
+    def run(self, number, programs, group=None, **options):
         """Runs programs, or single tests as program:test, on a mutant in a guest, one after the
         other until one fails.
         """
+        others = set(self.programs) - {name.partition(":")[0] for name in programs}
         tries = " &&\n".join("try {} ./{} {} {}".format(name, *(name.partition(":")[0],
                              *(("-r", name.partition(":")[2]) if ":" in name else ("", ""))))
                              for name in programs)
         return self.follow(number, f"""try() {{ echo "== $1"; shift; "$@" || [ $? -eq 4 ]; }}
 {tries} && echo '== '
-""", group=group, second=second)
+""", group=group, without=sorted(others), **options)
 
     def follow(self, number, command, **options):
         """The verdict on a mutant of a command that says what it runs."""

@@ -8,10 +8,10 @@ import rules
 import verdicts
 
 STYLE = """
-:root { color-scheme: light dark; --killed: #c8f0c8; --crashed: #d8e8f8; --equivalent: #e4e4e4;
+:root { color-scheme: light dark; --killed: #c8f0c8; --crashed: #d8e8f8; --reasoned: #e4e4e4;
 	--untried: transparent; --not-reached: #ffe0b0; --survived: #ffb8b8; --wedged: #e8b8ff }
 @media (prefers-color-scheme: dark) { :root { --killed: #1d4a1d; --crashed: #1f3a55;
-	--equivalent: #444; --not-reached: #6b4a10; --survived: #8a1f1f; --wedged: #5b2080 } }
+	--reasoned: #444; --not-reached: #6b4a10; --survived: #8a1f1f; --wedged: #5b2080 } }
 body { font: 15px sans-serif; margin: 1em auto; max-width: 75em; padding: 0 1em }
 .wide { overflow-x: auto }
 table { border-collapse: collapse }
@@ -22,7 +22,7 @@ pre > * { display: block } pre > :target { outline: 2px solid }
 i { font-style: normal; opacity: .5; user-select: none }
 summary { cursor: pointer }
 .killed { background: var(--killed) } .crashed { background: var(--crashed) }
-.equivalent { background: var(--equivalent) } .untried { background: var(--untried) }
+.reasoned { background: var(--reasoned) } .untried { background: var(--untried) }
 .not-reached { background: var(--not-reached) } .survived { background: var(--survived) }
 .wedged { background: var(--wedged) }
 li { margin: .3em 0; overflow-wrap: anywhere }
@@ -30,7 +30,7 @@ li { margin: .3em 0; overflow-wrap: anywhere }
 LEGEND = {
     "killed": "a test failed on each mutant of the line",
     "crashed": "one made the kernel die or hang before a test had failed",
-    "equivalent": "no test can notice one, and equivalent.toml says why",
+    "reasoned": "no test can notice one, or get there, and the line says why",
     "untried": "no mutant was made of it, or none was tried yet",
     "not reached": "no program of the selftest gets there",
     "survived": "all programs that get there pass with one: a test is missing",

@@ -15,8 +15,9 @@ from pathlib import Path
 import build
 
 REASONS = Path(__file__).resolve().parent / "equivalent.toml"
+UNCOVERED = REASONS.with_name("uncovered.toml")
 # From the best to the worst; a line of the map is as its worst mutant.
-HOWS = "killed", "crashed", "equivalent", "untried", "not reached", "survived", "wedged"
+HOWS = "killed", "crashed", "reasoned", "untried", "not reached", "survived", "wedged"
 OPEN = "not reached", "survived", "wedged"
 
 
@@ -52,10 +53,11 @@ class Store:
 class Judge:
     """Says what became of edits, as far as the tests that meet them were run."""
 
-    def __init__(self, store, field, binaries, reasons):
-        self.store, self.field, self.binaries, self.reasons = store, field, binaries, reasons
+    def __init__(self, store, field, binaries, reasons, uncovered):
+        self.store, self.field, self.binaries = store, field, binaries
+        self.reasons, self.uncovered = reasons, uncovered
         self.seconds, self.met = {}, {}
-        self.killers = collections.defaultdict(set)     # by function
+        self.killers = collections.defaultdict(dict)    # by function: test -> seconds
 
     def key(self, *edits):
         """Of edits of the source; of none, of the whole kernel with all of them."""
@@ -72,11 +74,20 @@ class Judge:
         return self.get(program)
 
     def learn(self):
-        """Who meets which numbers, from the good kernel's runs."""
+        """Who meets which numbers, from the good kernel's runs, and who killed what."""
         for program in filter(self.good, self.binaries):
             for test in self.good(program)["tests"]:
                 self.seconds[test] = self.get(test)["seconds"]
                 self.met[test] = set(self.get(test)["met"])
+        for number, edit in self.field.edits.items():
+            if self.verdict((number,), [edit]).how == "killed":
+                self.note(edit, self.verdict((number,), [edit]).test)
+
+    def note(self, edit, test):
+        """A test killed an edit, in so many seconds."""
+        seconds = self.get(test, edit)["seconds"]
+        known = self.killers[edit.function]
+        known[test] = min(seconds, known.get(test, seconds))
 
     def tests(self, *numbers):
         """Those that meet these edits, the quickest first."""
@@ -84,9 +95,10 @@ class Judge:
                       key=self.seconds.get)
 
     def left(self, numbers, edits):
-        """The tests that are still to be run on these edits; who noticed a neighbour comes first."""
+        """The tests that are still to be run on these edits: first who killed a neighbour soonest."""
         left = [test for test in self.tests(*numbers) if not self.get(test, *edits)]
-        return sorted(left, key=lambda test: test not in self.killers[edits[0].function])
+        known = self.killers[edits[0].function]
+        return sorted(left, key=lambda test: known.get(test, float("inf")))
 
     def verdict(self, numbers, edits):
         records = [self.get(test, *edits) for test in self.tests(*numbers)]
@@ -95,13 +107,30 @@ class Judge:
             if record["how"] != "passed":
                 return Verdict(record["how"], record["of"], record["message"], record["seconds"])
         if reason:
-            return Verdict("equivalent", message=reason)
+            return Verdict("reasoned", message=reason)
         if not records:
-            return Verdict("not reached")
+            why = self.uncovered.why(edits[0])
+            return Verdict("reasoned", message=why) if why else Verdict("not reached")
         if None in records:
             return Verdict("untried")
         return Verdict("survived", message="; ".join(
             {record["message"] for record in records if record["message"]}))
+
+
+class Uncovered:
+    """Why no test reaches a line, as coverage has it."""
+
+    def __init__(self, folder):
+        self.folder, self.lines = folder, {}
+        self.reasons = tomllib.loads(UNCOVERED.read_text())
+
+    def why(self, edit):
+        given = self.reasons.get(edit.function, "")
+        if isinstance(given, str):
+            return given
+        if edit.file not in self.lines:
+            self.lines[edit.file] = (self.folder / edit.file).read_text().splitlines()
+        return given.get(self.lines[edit.file][edit.line - 1].strip(), "")
 
 
 def load_reasons(edits):

@@ -11,6 +11,8 @@ PROGRAM = re.compile(r"== (\S*)")
 ALIVE = "guest: alive"
 # Longer than any test may take, in seconds: the program will not end by itself.
 SILENCE = 200
+# The same for one that has failed: its process cannot even be killed.
+LAST_WORDS = 20
 NOT_OK = re.compile(r"not ok \d+ (\S+)")
 
 
@@ -42,7 +44,10 @@ class Watch:
 
     def __call__(self, line):
         if line == ALIVE:
-            if time.monotonic() - self.last > SILENCE:
+            silent = time.monotonic() - self.last
+            if self.failed() and silent > LAST_WORDS:
+                raise Noticed
+            if silent > SILENCE:
                 raise Wedged
             return
         self.last = time.monotonic()

@@ -45,6 +45,13 @@ int slowness()
 	return value.empty() || value == "no" || value == "0" ? 1 : 2;
 }
 
+milliseconds event_limit()
+{
+	const char *seconds = getenv("KSFT_EVENT_LIMIT");
+
+	return std::chrono::seconds(seconds ? std::clamp(atoi(seconds), 1, 10) : 10);
+}
+
 int Deadline::poll_ms() const
 {
 	const auto now = clock::now();

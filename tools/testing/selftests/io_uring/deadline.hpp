@@ -12,6 +12,8 @@ using std::chrono::milliseconds;
 
 /* 2 where KSFT_MACHINE_SLOW is set, but neither empty nor "no" nor "0"; else 1. */
 int slowness();
+/* KSFT_EVENT_LIMIT in seconds, or 10 s. */
+milliseconds event_limit();
 
 /*
  * Limits, each below the next: these waits, what the harness gives to a test
@@ -19,7 +21,7 @@ int slowness();
  */
 namespace limit {
 /* For an event that a good kernel brings in milliseconds. */
-inline const milliseconds event = slowness() * milliseconds(10'000);
+inline const milliseconds event = slowness() * event_limit();
 /* For a run of CRIU, which takes 0.1 s where nothing else runs. */
 inline const milliseconds criu = slowness() * milliseconds(30'000);
 /* For any process that a test makes, whatever happens: the time-out in settings. */
