@@ -71,6 +71,15 @@ in_guest()
 	passes unshare -pf --mount-proc ./multi_ring_test
 }
 
+@test "surroundings: few PIDs, each used again and again" {
+	need_root
+	printf '%s\n' 6.14 "$(uname -r)" | sort -VC || skip "kernel.pid_max is the machine's"
+	for program in idle_exit_test rearm_test multi_ring_test task_lifetime_test; do
+		passes unshare -pf --mount-proc \
+			sh -c 'echo 301 >/proc/sys/kernel/pid_max && exec "$0"' ./$program
+	done
+}
+
 @test "surroundings: limits that can be raised, and RLIMIT_MEMLOCK" {
 	need_root
 	passes prlimit --nofile=20:4096 ./multi_ring_test
