@@ -117,8 +117,9 @@ TEST_F(in_vfork, worker_leaves_after_child)
 	ASSERT_EQ(0, vforked.go());
 	const Deadline deadline(limit::event);
 
-	while (!ended.try_acquire_for(milliseconds(deadline.poll_ms())))
+	while (!ended.try_acquire_for(milliseconds(deadline.poll_ms()))) {
 		ASSERT_FALSE(deadline.over());
+	}
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 

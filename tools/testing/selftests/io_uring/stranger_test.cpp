@@ -126,8 +126,9 @@ TEST_F(stranger, holds_no_ring_of_ours)
 		TH_LOG("see io_ring_exit_work() in io_uring/io_uring.c");
 	}
 	/* Nothing is left for the next one. */
-	for (const RingEnd &theirs : ends)
+	for (const RingEnd &theirs : ends) {
 		ASSERT_TRUE(theirs.await());
+	}
 }
 
 TEST_HARNESS_MAIN

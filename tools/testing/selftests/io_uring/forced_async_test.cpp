@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * With IOSQE_ASYNC of io_uring_enter(2), a worker does what would be done without: a request
+ * about no file fails, who must not wait does not, who may have to is parked and holds no worker,
+ * and one that ends several times does so.  For all who keep their submissions short by that
+ * flag.  io_wq_submit_work() issues it.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <utility>
+
+#include "harness.hpp"
+#include "work.hpp"
+
+namespace {
+
+constexpr __u8 read_multishot = 49;
+constexpr int no_file = 1'000'000;
+
+struct io_uring_sqe *prepare(Uring &ring, __u8 op, int fd, void *to = nullptr, unsigned len = 0)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_rw(op, sqe, fd, to, len, 0);
+	sqe->flags |= IOSQE_ASYNC;
+	return sqe;
+}
+
+/* The next completion's result and flags; -ETIME after limit::event. */
+std::pair<int, unsigned> completion(Uring &ring)
+{
+	const Deadline deadline(limit::event);
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(ring.get(), &cqe)) {
+		if (deadline.over())
+			return { -ETIME, 0 };
+		deadline.back_off();
+	}
+	const std::pair<int, unsigned> seen(cqe->res, cqe->flags);
+
+	io_uring_cqe_seen(ring.get(), cqe);
+	return seen;
+}
+
+} // namespace
+
+TEST(no_such_file)
+{
+	char byte;
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	for (const unsigned flags : { 0, static_cast<int>(IOSQE_FIXED_FILE) }) {
+		prepare(ring, IORING_OP_READ, no_file, &byte, 1)->flags |= flags | IOSQE_IO_LINK;
+		io_uring_prep_nop(io_uring_get_sqe(ring.get()));
+		ASSERT_EQ(2, io_uring_submit(ring.get()));
+		ASSERT_EQ(-EBADF, completion(ring).first);
+		ASSERT_EQ(-ECANCELED, completion(ring).first);
+	}
+}
+
+TEST(who_must_not_wait)
+{
+	PipeEnds pipe;
+	Uring ring;
+	char byte;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, pipe.open());
+	prepare(ring, IORING_OP_READ, pipe.rd.get(), &byte, 1)->rw_flags = RWF_NOWAIT;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+
+	const int result = completion(ring).first;
+
+	/* preadv2(2): the latter before v6.2, where pipes cannot do without waiting. */
+	ASSERT_TRUE(result == -EAGAIN || result == -EOPNOTSUPP) TH_LOG("%d", result);
+}
+
+/* There is one worker for all of them. */
+TEST(who_may_have_to_wait)
+{
+	unsigned one_worker[2] = { 1, 1 };
+	PipeEnds pipes[3];
+	Uring ring;
+	char byte;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	for (PipeEnds &pipe : pipes) {
+		ASSERT_EQ(0, pipe.open());
+		prepare(ring, IORING_OP_READ, pipe.rd.get(), &byte, 1);
+		ASSERT_EQ(1, io_uring_submit(ring.get()));
+	}
+	ASSERT_EQ(0, serve(ring, Class::unbounded))
+	{
+		TH_LOG("a read that waits for data keeps the worker from others");
+	}
+	for (const PipeEnds &pipe : pipes) {
+		ASSERT_EQ(1, write(pipe.wr.get(), "", 1));
+		ASSERT_EQ(0, ring.reap(1, 1));
+	}
+}
+
+FIXTURE(multishot) {};
+FIXTURE_SETUP(multishot) {}
+FIXTURE_TEARDOWN(multishot) {}
+
+FIXTURE_VARIANT(multishot)
+{
+	int type;
+};
+
+FIXTURE_VARIANT_ADD(multishot, of_socket) { .type = SOCK_STREAM };
+FIXTURE_VARIANT_ADD(multishot, of_nonblocking_socket) { .type = SOCK_STREAM | SOCK_NONBLOCK };
+
+TEST_F(multishot, ends_as_often_as_asked)
+{
+	const Fd listener(socket(AF_UNIX, variant->type, 0));
+	struct sockaddr_un address = {};
+	socklen_t length = sizeof(address);
+	Uring ring;
+
+	if (!listener)
+		SKIP(return, "%s", skip::no_socket);
+	address.sun_family = AF_UNIX;
+	auto *generic = reinterpret_cast<struct sockaddr *>(&address);
+
+	/* By a name of the kernel's choice, in no file system. */
+	ASSERT_EQ(0, bind(listener.get(), generic, sizeof(sa_family_t)));
+	ASSERT_EQ(0, listen(listener.get(), 8));
+	ASSERT_EQ(0, getsockname(listener.get(), generic, &length));
+	ASSERT_EQ(0, ring.open());
+	prepare(ring, IORING_OP_ACCEPT, listener.get())->ioprio = IORING_ACCEPT_MULTISHOT;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	for (int i = 0; i < 3; i++) {
+		const Fd client(socket(AF_UNIX, SOCK_STREAM, 0));
+
+		ASSERT_EQ(0, connect(client.get(), generic, length));
+
+		const auto [result, flags] = completion(ring);
+
+		ASSERT_LE(0, result) TH_LOG("connection %d", i);
+		ASSERT_TRUE(flags & IORING_CQE_F_MORE) TH_LOG("connection %d", i);
+		close(result);
+	}
+}
+
+/* What cannot be polled cannot end more than once. */
+TEST(multishot_of_file)
+{
+	const Fd file = memory_file();
+	Uring ring;
+
+	ASSERT_EQ(0, file.error());
+	ASSERT_EQ(0, ring.open());
+	prepare(ring, read_multishot, file.get())->flags |= IOSQE_BUFFER_SELECT;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+
+	const int result = completion(ring).first;
+
+	if (result == -EINVAL)
+		SKIP(return, "%s", skip::no_request);
+	ASSERT_EQ(-EBADFD, result);
+}
+
+TEST_HARNESS_MAIN
