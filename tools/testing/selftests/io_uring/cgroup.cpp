@@ -76,8 +76,12 @@ int Cgroup::make(const std::string &controller, bool needs_controller)
 		if (needs_controller && there.find(controller) == std::string::npos)
 			return -ENOENT;
 	}
-	if (const int err = cleanup.start(
-		    [dir = dir] { return rmdir(dir.c_str()) == 0 || errno == ENOENT; }))
+	/* What is frozen does not even die. */
+	if (const int err = cleanup.start([dir = dir, state = dir + prefix + "state"] {
+		    put(state, "THAWED");
+		    put(dir + "/cgroup.freeze", "0");
+		    return rmdir(dir.c_str()) == 0 || errno == ENOENT;
+	    }))
 		return err;
 	return mkdir(dir.c_str(), 0700) ? -errno : 0;
 }

@@ -45,6 +45,8 @@ public:
 	int allow(const std::string &cpus) const { return put(dir + prefix + "cpus", cpus); }
 	/* Waits until all in it are frozen. */
 	int freeze() const;
+	/* Whether the kernel says that they are. */
+	bool frozen() const;
 	int thaw() const;
 	/* A process, by default this one, goes there; this one goes back to where all are. */
 	int enter(pid_t pid = 0) const { return put(dir + "/cgroup.procs", std::to_string(pid)); }
@@ -52,7 +54,6 @@ public:
 
 private:
 	int make(const std::string &controller, bool needs_controller);
-	bool frozen() const;
 
 	/* Where nothing is mounted, that tests need, or that is the same. */
 	const std::string root = "/sys/fs";

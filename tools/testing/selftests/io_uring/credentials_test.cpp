@@ -39,8 +39,8 @@ Fd private_file()
 	return file && fchmod(file.get(), 0600) == 0 ? std::move(file) : Fd();
 }
 
-/* 0 if a worker may open @file; or -errno. */
-int open_by_worker(Uring &ring, const Fd &file)
+/* 0 if a worker may open @file, as @personality if not 0; or -errno. */
+int open_by_worker(Uring &ring, const Fd &file, int personality = 0)
 {
 	const std::string path = "/proc/self/fd/" + std::to_string(file.get());
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -48,6 +48,7 @@ int open_by_worker(Uring &ring, const Fd &file)
 
 	io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
 	sqe->flags |= IOSQE_ASYNC;
+	sqe->personality = static_cast<__u16>(personality);
 	if (io_uring_submit_and_wait(ring.get(), 1) != 1 || io_uring_peek_cqe(ring.get(), &cqe))
 		return -EIO;
 
@@ -107,6 +108,44 @@ TEST(user_changes)
 
 	ASSERT_EQ(1U, next.count());
 	EXPECT_EQ(static_cast<int>(nobody), uid_of_thread(next.tid()));
+}
+
+/*
+ * To io_uring_register_personality(3), the credentials of the moment, for requests that name
+ * them; in a worker as well, and for no other.
+ */
+TEST(personality_is_taken_on)
+{
+	const Fd roots = private_file();
+	Uring ring;
+
+	if (geteuid() || setresuid(0, 0, 0))
+		SKIP(return, "%s", skip::not_root);
+	ASSERT_EQ(0, ring.open());
+
+	const int root = io_uring_register_personality(ring.get());
+
+	ASSERT_LT(0, root);
+	if (!drop_privileges())
+		SKIP(return, "%s", skip::no_other_user);
+	die_with_parent();
+	/* Else /proc/self is root's. */
+	prctl(PR_SET_DUMPABLE, 1);
+
+	const int nobodys = io_uring_register_personality(ring.get());
+	const Fd file = private_file();
+
+	ASSERT_LT(0, nobodys);
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(0, open_by_worker(ring, roots, root))
+			TH_LOG("a worker did not take on a personality: see __io_issue_sqe()");
+		ASSERT_EQ(-EACCES, open_by_worker(ring, roots))
+			TH_LOG("a worker kept another's personality: see __io_issue_sqe()");
+		ASSERT_EQ(-EACCES, open_by_worker(ring, roots, nobodys));
+		ASSERT_EQ(0, open_by_worker(ring, file, nobodys));
+	}
+	/* One at a time, and so by one worker. */
+	ASSERT_EQ(1U, WorkerSet::now().count());
 }
 
 TEST_HARNESS_MAIN

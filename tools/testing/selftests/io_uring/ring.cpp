@@ -34,7 +34,7 @@ int Uring::open(struct io_uring_params p)
 	 * Not io_uring_queue_init_params(): before liburing 2.5 it fills the
 	 * array of a ring that has none, since 2.6 it adds flags of its own.
 	 */
-	const int fd = io_uring_setup(64, &p);
+	const int fd = io_uring_setup(p.sq_entries ?: 64, &p);
 
 	if (fd < 0)
 		return fd;

@@ -34,7 +34,7 @@ public:
 	 * 0, or -errno: -EINVAL where the kernel does not know a flag.
 	 */
 	int open(unsigned flags = 0, int wq_fd = -1);
-	/* The same with all that io_uring_setup(2) takes. */
+	/* The same with all that io_uring_setup(2) takes, and @p.sq_entries if not 0. */
 	int open(struct io_uring_params p);
 	/* Starts a ring made with IORING_SETUP_R_DISABLED.  0, or -errno. */
 	int enable();

@@ -38,7 +38,8 @@ FIXTURE_VARIANT(thread)
 	Class kind = Class::bounded;
 };
 
-FIXTURE_VARIANT_ADD(thread, idle) { .busy = false };
+FIXTURE_VARIANT_ADD(thread, idle) { .busy = false, .kind = Class::bounded };
+FIXTURE_VARIANT_ADD(thread, idle_unbounded) { .busy = false, .kind = Class::unbounded };
 FIXTURE_VARIANT_ADD(thread, busy_bounded) { .busy = true, .kind = Class::bounded };
 FIXTURE_VARIANT_ADD(thread, busy_unbounded) { .busy = true, .kind = Class::unbounded };
 

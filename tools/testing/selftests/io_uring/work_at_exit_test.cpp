@@ -90,6 +90,59 @@ TEST_F(thread, is_not_kept)
 	}
 }
 
+/*
+ * By the same ring, and of either class: what runs, what waits for a worker, and a poll.  The
+ * polls are of another ring, as it is such requests that a task looks for as it ends: see
+ * io_uring_cancel_generic().
+ */
+TEST(requests_of_others_go_on)
+{
+	auto peer = std::make_unique<PeerThread>();
+	Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
+	Work theirs(Class::unbounded);
+	Uring ring, polled;
+	const auto poll_it = [&] {
+		io_uring_prep_poll_add(io_uring_get_sqe(ring.get()), polled.fd(), POLLIN);
+		return io_uring_submit(ring.get());
+	};
+
+	ASSERT_EQ(0, polled.open());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, submit(ring, bounded));
+	ASSERT_EQ(0, unbounded.submit(ring));
+	ASSERT_EQ(1, poll_it());
+
+	const WorkerSet ours = WorkerSet::await(2);
+
+	ASSERT_EQ(2U, ours.count());
+	ASSERT_EQ(0, peer->run([&] { return theirs.submit(ring); }));
+	ASSERT_EQ(1, peer->run(poll_it));
+
+	const WorkerSet others = WorkerSet::await(3).without(ours);
+
+	ASSERT_EQ(1U, others.count());
+	ASSERT_TRUE(others.await_asleep());
+
+	/* The thread's end waits for its worker: so wait for both at the same time. */
+	std::thread end_peer([&] { peer.reset(); });
+
+	ASSERT_WORKERS_END(others);
+	end_peer.join();
+	ASSERT_EQ(0, ring.discard(2)) TH_LOG("a request of the thread was lost");
+
+	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
+	{
+		TH_LOG("the end of a thread ended a request of another: see io_match_task_safe()");
+	}
+	ASSERT_EQ(2U, ours.alive());
+	ASSERT_EQ(0, bounded.release());
+	ASSERT_EQ(0, unbounded.release());
+	ASSERT_EQ(0, ring.reap(4));
+	io_uring_prep_nop(io_uring_get_sqe(polled.get()));
+	ASSERT_EQ(1, io_uring_submit(polled.get()));
+	ASSERT_EQ(0, ring.reap(1, POLLIN));
+}
+
 FIXTURE(process) {};
 FIXTURE_SETUP(process) {}
 FIXTURE_TEARDOWN(process) {}

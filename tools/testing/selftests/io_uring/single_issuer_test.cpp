@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A ring with IORING_SETUP_SINGLE_ISSUER is one task's: to io_uring_setup(2) the kernel
+ * fails others' requests "with -EEXIST".  That task ends at once, too, if completions wait
+ * until it asks for them (IORING_SETUP_DEFER_TASKRUN), as it never will.  For servers with
+ * a ring a thread.  __io_uring_add_tctx_node_from_submit() keeps others out, and
+ * io_uring_try_cancel_requests() completes what is left.
+ */
+#include <errno.h>
+#include <thread>
+
+#include "child.hpp"
+#include "peer.hpp"
+#include "promise.hpp"
+
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#endif
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+
+constexpr unsigned deferring = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+
+FIXTURE(other_thread) {};
+FIXTURE_SETUP(other_thread) {}
+FIXTURE_TEARDOWN(other_thread) {}
+
+FIXTURE_VARIANT(other_thread)
+{
+	unsigned setup_flags;
+};
+
+FIXTURE_VARIANT_ADD(other_thread, single_issuer) { .setup_flags = IORING_SETUP_SINGLE_ISSUER };
+FIXTURE_VARIANT_ADD(other_thread, deferring) { .setup_flags = deferring };
+
+/* The ring is that of the thread which made it; nor is there a worker for another one. */
+TEST_F(other_thread, is_kept_out)
+{
+	Work theirs(Class::bounded);
+	int submitted = 0, registered = 0;
+	PeerThread peer;
+	Uring ring;
+	const int err = ring.open(variant->setup_flags);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, peer.run([&] {
+		unsigned ask[2] = {};
+
+		submitted = theirs.submit(ring);
+		registered = io_uring_register_iowq_max_workers(ring.get(), ask);
+		return 0;
+	}));
+	ASSERT_EQ(-EEXIST, submitted)
+	{
+		TH_LOG("another thread may submit: see __io_uring_add_tctx_node_from_submit()");
+	}
+	ASSERT_EQ(-EEXIST, registered) TH_LOG("another thread may register: see __io_uring_register()");
+	ASSERT_EQ(0U, WorkerSet::now().count());
+
+	/* What the other one has queued is left for its owner to submit. */
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, theirs.release());
+	ASSERT_EQ(0, ring.reap(1));
+	ASSERT_EQ(1U, WorkerSet::now().count());
+}
+
+FIXTURE(deferred) {};
+FIXTURE_SETUP(deferred) {}
+FIXTURE_TEARDOWN(deferred) {}
+
+enum class End { thread, exit, exec };
+
+FIXTURE_VARIANT(deferred)
+{
+	End by;
+};
+
+FIXTURE_VARIANT_ADD(deferred, as_thread_ends) { .by = End::thread };
+FIXTURE_VARIANT_ADD(deferred, as_process_exits) { .by = End::exit };
+FIXTURE_VARIANT_ADD(deferred, as_process_execs) { .by = End::exec };
+
+/* Requests that are done but not completed, and such that workers block in. */
+static int leave_pending(Uring &ring, Work &done, Work &blocked)
+{
+	return ring.open(deferring) || done.submit(ring) || blocked.submit(ring) || done.release();
+}
+
+/* At once: not when the last request is done, and not never. */
+TEST_F(deferred, ends_at_once)
+{
+	Work done(Class::unbounded, 4), blocked(Class::bounded, 4);
+	Process child;
+
+	if (Uring().open(deferring) == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, done.open());
+	ASSERT_EQ(0, blocked.open());
+	ASSERT_EQ(0, child.start([&](Process &self) {
+		Uring ring;
+		int err = 0;
+
+		if (variant->by == End::thread) {
+			std::thread([&] {
+				err = leave_pending(ring, done, blocked);
+				self.step();
+			}).join();
+			self.step();
+			return err;
+		}
+		err = leave_pending(ring, done, blocked);
+		self.step();
+		if (variant->by == End::exec)
+			Process::become_another();
+		return err;
+	}));
+	ASSERT_TRUE(child.await_step());
+
+	const WorkerSet workers = WorkerSet::await(4, child.pid());
+
+	ASSERT_LE(4U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
+	ASSERT_EQ(0, child.go());
+	ASSERT_WORKERS_END(workers);
+	if (variant->by != End::exit) {
+		ASSERT_TRUE(child.await_step())
+		{
+			TH_LOG("it does not end: see io_uring_try_cancel_requests()");
+		}
+		ASSERT_EQ(0, child.go());
+	}
+	ASSERT_EQ(0, child.await_result(limit::prompt))
+	{
+		TH_LOG("it does not end: see io_uring_try_cancel_requests()");
+	}
+}
+
+TEST_HARNESS_MAIN
