@@ -8,6 +8,7 @@
  * hold the rings of everybody.
  */
 #include <array>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
