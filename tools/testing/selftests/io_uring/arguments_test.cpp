@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What io_uring is asked wrongly about workers, registered rings and SQPOLL threads, it refuses
- * with the errors of io_uring_register(2) and io_uring_setup(2), and all stays as it was.  For all who probe what a kernel can do, and
- * for who passes on what others ask.
+ * What io_uring is asked wrongly about workers, registered rings and SQPOLL threads, it
+ * refuses with the errors of io_uring_register(2) and io_uring_setup(2), and all stays as it
+ * was.  For all who probe what a kernel can do, and for those who pass on what others ask.
  */
 #include <algorithm>
 #include <array>
