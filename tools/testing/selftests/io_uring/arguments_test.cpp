@@ -142,7 +142,7 @@ TEST(registered_rings)
 	ASSERT_EQ(-EFAULT, register_rings(ring, memory(PROT_NONE), 1));
 
 	const struct {
-		Update update;
+		Update asked;
 		int error;
 	} wrong[] = {
 		{ update(places, ring.fd()), -EINVAL },

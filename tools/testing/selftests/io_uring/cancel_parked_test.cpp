@@ -58,7 +58,7 @@ struct Outcome {
 Outcome await_outcome(Uring &ring)
 {
 	const Deadline deadline(limit::prompt);
-	Outcome outcome;
+	Outcome end;
 	struct io_uring_cqe *cqe;
 	unsigned head;
 
@@ -67,12 +67,12 @@ Outcome await_outcome(Uring &ring)
 		io_uring_get_events(ring.get());
 	io_uring_for_each_cqe(ring.get(), head, cqe) {
 		if (cqe->user_data == request)
-			outcome.request = cqe->res;
+			end.request = cqe->res;
 		else
-			outcome.cancellation = cqe->res;
+			end.cancellation = cqe->res;
 	}
 	io_uring_cq_advance(ring.get(), io_uring_cq_ready(ring.get()));
-	return outcome;
+	return end;
 }
 
 } // namespace
@@ -125,24 +125,24 @@ TEST_F(about_to_park, is_found)
 		sqe->user_data = cancellation;
 		ASSERT_EQ(1, io_uring_submit(ring.get()));
 
-		const Outcome outcome = await_outcome(ring);
+		const Outcome end = await_outcome(ring);
 
-		if (outcome.request == -EINVAL)
+		if (end.request == -EINVAL)
 			SKIP(return, "%s", skip::no_request);
-		ASSERT_TRUE(outcome.cancellation >= 0 || outcome.cancellation == -EALREADY)
+		ASSERT_TRUE(end.cancellation >= 0 || end.cancellation == -EALREADY)
 		{
 			TH_LOG("to cancel a request that a worker parks: %s",
-			       strerror(-outcome.cancellation));
+			       strerror(-end.cancellation));
 			TH_LOG("in round %d; see io_wq_cancel_seen() and io_try_cancel()", round);
 		}
-		ASSERT_EQ(-ECANCELED, outcome.request)
+		ASSERT_EQ(-ECANCELED, end.request)
 		{
 			TH_LOG("a request goes on in spite of its cancellation, which told %d",
-			       outcome.cancellation);
+			       end.cancellation);
 			TH_LOG("in round %d", round);
 			TH_LOG("see io_wq_cancel_seen() and io_try_cancel()");
 		}
-		started += outcome.cancellation == -EALREADY;
+		started += end.cancellation == -EALREADY;
 	}
 	TH_LOG("%d rounds, in %d of which the worker was at it", round, started);
 }

@@ -33,18 +33,18 @@ constexpr size_t nr_bytes = 8 << 20;
 constexpr unsigned nr_timeouts = 32;
 
 /* What a core file has. */
-struct Core {
+struct CoreFile {
 	unsigned threads = 0;
 	/* Each segment is as long as it says, and one has all of our memory. */
 	bool cut = false, memory = false;
 };
 
 /* Of the core file @file of a process whose memory is @ours. */
-Core parse(const std::vector<char> &file, const unsigned char *ours)
+CoreFile parse(const std::vector<char> &file, const unsigned char *ours)
 {
 	const auto start = reinterpret_cast<std::uintptr_t>(ours);
 	ElfW(Ehdr) elf = {};
-	Core core;
+	CoreFile core;
 
 	const auto read_at = [&](size_t offset, auto &to) {
 		if (offset + sizeof(to) > file.size())
@@ -97,18 +97,18 @@ std::vector<char> slurp(const std::string &path)
 	return all;
 }
 
-enum class Use { no_ring, idle, busy, closed_ring };
+enum class RingUse { no_ring, idle, busy, closed_ring };
 
 /* What a child does with rings, and then dumps core into the working directory. */
-void crash(Use use)
+void crash(RingUse use)
 {
 	Work work(Class::unbounded, 2);
 	struct __kernel_timespec times[nr_timeouts] = {};
 	Uring ring;
 
-	if (use != Use::no_ring && (ring.open() || serve(ring, Class::unbounded)))
+	if (use != RingUse::no_ring && (ring.open() || serve(ring, Class::unbounded)))
 		_exit(1);
-	if (use == Use::closed_ring) {
+	if (use == RingUse::closed_ring) {
 		const WorkerSet workers = WorkerSet::now();
 		const RingEnd end = ring.end();
 
@@ -116,20 +116,20 @@ void crash(Use use)
 		if (workers.await_exit(end).fate != Exit::gone)
 			_exit(1);
 	}
-	if (use == Use::busy && (work.submit(ring) || WorkerSet::await(2).count() < 2))
+	if (use == RingUse::busy && (work.submit(ring) || WorkerSet::await(2).count() < 2))
 		_exit(1);
 	/* Completions come from now on, and as it dumps. */
-	for (unsigned i = 0; use == Use::busy && i < nr_timeouts; i++) {
+	for (unsigned i = 0; use == RingUse::busy && i < nr_timeouts; i++) {
 		times[i].tv_nsec = 2'000'000L * i;
 		io_uring_prep_timeout(io_uring_get_sqe(ring.get()), &times[i], 0, 0);
 	}
-	if (use == Use::busy)
+	if (use == RingUse::busy)
 		io_uring_submit(ring.get());
 	abort();
 }
 
 /* Allows a core file, and has an idle thread of its own beside the first one. */
-[[noreturn]] void prepare_and_crash(const std::string &dir, Use use)
+[[noreturn]] void prepare_and_crash(const std::string &dir, RingUse use)
 {
 	struct rlimit core;
 
@@ -153,15 +153,15 @@ FIXTURE(core)
 
 FIXTURE_VARIANT(core)
 {
-	Use use;
+	RingUse use;
 	bool piped;
 };
 
-FIXTURE_VARIANT_ADD(core, file_with_idle_worker) { .use = Use::idle, .piped = false };
-FIXTURE_VARIANT_ADD(core, file_with_busy_workers) { .use = Use::busy, .piped = false };
-FIXTURE_VARIANT_ADD(core, file_with_closed_ring) { .use = Use::closed_ring, .piped = false };
-FIXTURE_VARIANT_ADD(core, pipe_with_idle_worker) { .use = Use::idle, .piped = true };
-FIXTURE_VARIANT_ADD(core, pipe_with_busy_workers) { .use = Use::busy, .piped = true };
+FIXTURE_VARIANT_ADD(core, file_with_idle_worker) { .use = RingUse::idle, .piped = false };
+FIXTURE_VARIANT_ADD(core, file_with_busy_workers) { .use = RingUse::busy, .piped = false };
+FIXTURE_VARIANT_ADD(core, file_with_closed_ring) { .use = RingUse::closed_ring, .piped = false };
+FIXTURE_VARIANT_ADD(core, pipe_with_idle_worker) { .use = RingUse::idle, .piped = true };
+FIXTURE_VARIANT_ADD(core, pipe_with_busy_workers) { .use = RingUse::busy, .piped = true };
 
 FIXTURE_SETUP(core)
 {
@@ -202,7 +202,7 @@ FIXTURE_TEARDOWN(core)
 }
 
 /* The core file of a child that used a ring so. */
-static std::vector<char> dump(const std::string &dir, bool piped, Use use)
+static std::vector<char> dump(const std::string &dir, bool piped, RingUse use)
 {
 	const std::string path = dir + "/core";
 	std::vector<char> file;
@@ -228,10 +228,10 @@ static std::vector<char> dump(const std::string &dir, bool piped, Use use)
 TEST_F(core, is_whole)
 {
 	/* Where none is written of a process without a ring, none can be missed. */
-	if (parse(dump(*self->dir, variant->piped, Use::no_ring), self->memory).cut)
+	if (parse(dump(*self->dir, variant->piped, RingUse::no_ring), self->memory).cut)
 		SKIP(return, "%s", skip::no_core_file);
 
-	const Core core =
+	const CoreFile core =
 		parse(dump(*self->dir, variant->piped, variant->use), self->memory);
 
 	ASSERT_FALSE(core.cut)
@@ -241,7 +241,7 @@ TEST_F(core, is_whole)
 	}
 	ASSERT_TRUE(core.memory) TH_LOG("memory is missing from the core file");
 	ASSERT_LE(2U, core.threads) TH_LOG("a thread is missing from the core file");
-	if (variant->use == Use::closed_ring) {
+	if (variant->use == RingUse::closed_ring) {
 		if (core.threads == 3 && !exit_on_idle_promise())
 			SKIP(return, "%s", skip::no_promise);
 		ASSERT_EQ(2U, core.threads) TH_LOG("a worker is in the core file");
