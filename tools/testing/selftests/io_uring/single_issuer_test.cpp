@@ -82,10 +82,15 @@ FIXTURE_VARIANT_ADD(deferred, as_thread_ends) { .by = End::thread };
 FIXTURE_VARIANT_ADD(deferred, as_process_exits) { .by = End::exit };
 FIXTURE_VARIANT_ADD(deferred, as_process_execs) { .by = End::exec };
 
-/* Requests that are done but not completed, and such that workers block in. */
+/* Requests that are done but not completed, and such that workers block in: none is queued. */
 static int leave_pending(Uring &ring, Work &done, Work &blocked)
 {
-	return ring.open(deferring) || done.submit(ring) || blocked.submit(ring) || done.release();
+	if (ring.open(deferring) || done.submit(ring) || blocked.submit(ring))
+		return 1;
+
+	const WorkerSet workers = WorkerSet::await(8);
+
+	return workers.count() != 8 || !workers.await_asleep() || done.release();
 }
 
 /* At once: not when the last request is done, and not never. */
