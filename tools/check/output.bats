@@ -91,7 +91,7 @@ canned_run()
 failed: fork_test
     exit=139
 skipped: 2 for: needs root's privilege
-    criu_test does, and may skip so:" ] || { printf '%s\n' "${lines[@]}"; false; }
+    run it as root" ] || { printf '%s\n' "${lines[@]}"; false; }
 	[ "${lines[-1]}" = "1 passed, 2 failed, 2 skipped" ]
 }
 

@@ -133,7 +133,8 @@ freeze_in()
 	rmdir "$group"
 	for program; do
 		log_of_program "$program" "$(cat "$program.frozen.$after.log")" |
-			"$top/tools/kernels/judge"
+			"$top/tools/kernels/judge" ||
+			{ grep -B 20 '^not ok' "$program.frozen.$after.log"; false; }
 	done
 }
 

@@ -132,8 +132,10 @@ int Uring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 		struct __kernel_timespec ts = { .tv_sec = ms / 1000,
 						.tv_nsec = ms % 1000 * 1'000'000L };
 		const int err = io_uring_wait_cqe_timeout(&ring, cqe, &ts);
+		/* Also where a completion came: a pause may be what it came of. */
+		const bool over = deadline.over();
 
-		if ((err != -EINTR && err != -ETIME) || deadline.over())
+		if ((err != -EINTR && err != -ETIME) || over)
 			return err;
 	}
 }
