@@ -162,6 +162,16 @@ TEST_F(fdless, unregistered)
 
 	ASSERT_EQ(1U, worker.count());
 
+	/* While others end, this task's as well. */
+	{
+		Uring other;
+
+		ASSERT_EQ(0, other.open());
+		const RingEnd its_end = other.end();
+
+		other.close();
+		ASSERT_TRUE(its_end.await());
+	}
 	ASSERT_TRUE(others_end());
 	ASSERT_TRUE(worker.await_asleep());
 	ASSERT_EQ(0, ring.serve());

@@ -180,25 +180,30 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 /* The ring keeps the limits, too, and passes them on to tasks that use it later. */
 TEST_F(two_threads, limits_bind_the_newcomer)
 {
-	Work work(Class::bounded, 4);
 	unsigned limits[2] = { 1, 1 };
+	size_t workers = 0;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(0, self->peer->run([&] { return work.submit(ring); }));
+	for (Class c : { Class::bounded, Class::unbounded }) {
+		Work work(c, 4);
 
-	const WorkerSet worker = WorkerSet::await(1);
+		ASSERT_EQ(0, self->peer->run([&] { return work.submit(ring); }));
+		workers++;
+		ASSERT_TRUE(WorkerSet::await(workers).await_asleep());
+		ASSERT_EQ(workers, WorkerSet::now().count());
+		ASSERT_EQ(0, work.release());
+		ASSERT_EQ(0, ring.reap(4));
+		ASSERT_EQ(workers, WorkerSet::now().count());
+	}
 
-	ASSERT_TRUE(worker.await_asleep());
-	ASSERT_EQ(1U, WorkerSet::now().count());
-	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, ring.reap(4));
-	ASSERT_EQ(1U, WorkerSet::now().count());
+	const WorkerSet both = WorkerSet::now();
+
 	ring.close();
-	ASSERT_WORKERS_EXIT(worker, end);
+	ASSERT_WORKERS_EXIT(both, end);
 }
 
 TEST_F(two_threads, stranger_closes_ring)
