@@ -43,5 +43,5 @@ setup_file()
 
 @test "endings: nothing is left, wherever a program is killed or fails" {
 	need_root
-	"$top/tools/measure/endings" --kills 2 --failures 2 "$BATS_FILE_TMPDIR/bin"
+	timeout 900 "$top/tools/measure/endings" --kills 2 --failures 2 "$BATS_FILE_TMPDIR/bin"
 }

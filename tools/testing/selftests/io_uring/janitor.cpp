@@ -3,9 +3,11 @@
 #include "janitor.hpp"
 
 #include <errno.h>
+#include <poll.h>
 #include <random>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proc.hpp"
@@ -18,15 +20,32 @@ std::string unique_name()
 	return "io_uring_test." + std::to_string(random()) + std::to_string(random());
 }
 
+/*
+ * Awaits that the other end of the pipe is closed, or @test ends: a child of the test has that
+ * pipe as well, and does not end while it is frozen.
+ */
+static void await_end_of(pid_t test)
+{
+	const Fd pidfd = Fd::from(syscall(SYS_pidfd_open, test, 0));
+	struct pollfd ends[] = { { .fd = STDIN_FILENO, .events = POLLIN, .revents = 0 },
+				 { .fd = pidfd.get(), .events = POLLIN, .revents = 0 } };
+
+	if (write(STDOUT_FILENO, "", 1) != 1 || !pidfd)
+		return;
+	while (poll(ends, 2, -1) < 0 && errno == EINTR) {
+	}
+}
+
 int Janitor::start(const std::function<bool()> &clean)
 {
-	const int err = cleaner.start([&](Process &self) {
+	const pid_t test = getpid();
+	const int err = cleaner.start([&](Process &) {
 		prctl(PR_SET_PDEATHSIG, 0);
 		setsid();
 		for (int sig = 1; sig < NSIG; sig++)
 			signal(sig, SIG_IGN);
 		close_files_from(STDERR_FILENO + 1);
-		self.await_go();
+		await_end_of(test);
 
 		const Deadline deadline(limit::event);
 
