@@ -10,13 +10,13 @@
 #include <array>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "cgroup.hpp"
 #include "child.hpp"
 #include "harness.hpp"
 #include "ring.hpp"
+#include "tracer.hpp"
 #include "workers.hpp"
 
 namespace {
@@ -96,9 +96,8 @@ TEST_F(stranger, holds_no_ring_of_ours)
 		ASSERT_EQ(0, other.signal(SIGSTOP));
 		ASSERT_TRUE(WIFSTOPPED(other.await_end(WUNTRACED)));
 	} else if (by == Halt::trace) {
-		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, other.pid(), 0, 0));
-		ASSERT_EQ(0, ptrace(PTRACE_INTERRUPT, other.pid(), 0, 0));
-		ASSERT_TRUE(WIFSTOPPED(other.await_end()));
+		ASSERT_EQ(0, trace(other.pid()));
+		ASSERT_EQ(0, stop_traced(other.pid()));
 	} else {
 		ASSERT_EQ(0, freezer.enter(other.pid()));
 		ASSERT_EQ(0, freezer.freeze());
