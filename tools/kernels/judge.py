@@ -36,6 +36,11 @@ def reached(version: tuple, firsts: list) -> bool:
         version[:2] == first[:2] and version >= first for first in firsts)
 
 
+def fixed_in(bug: dict) -> str:
+    """The first releases without the bug, for people."""
+    return ", ".join(bug["fixed"]) or "no release so far"
+
+
 def lacks(kernel: str, demand: str) -> bool:
     """Whether the kernel lacks the promise that this variable of the environment demands."""
     return any(promise.get("required_by") == demand and not reached(release(kernel), promise["since"])
@@ -103,7 +108,7 @@ def judge_test(judgement, test, missing, bugs, required):
     elif named := [bug for bug in bugs if bug["keeper"] in test.log]:
         for bug in named:
             judgement.findings[test.name] = (f"{test.verdict}: {bug['what']}, fixed in "
-                                             + (", ".join(bug["fixed"]) or "no release so far"))
+                                             + fixed_in(bug))
     elif bugs:
         unexpected(f", and its message does not name {bugs[0]['keeper']}")
     elif not any(promise in demanded for promise in missing):
