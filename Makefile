@@ -18,7 +18,7 @@ CROSS := aarch64-linux-gnu arm-linux-gnueabihf i686-linux-gnu powerpc64le-linux-
 	riscv64-linux-gnu s390x-linux-gnu
 CHECK_NEEDS := $(KERNELS_NEEDS) $(CROSS:%=g++-%) bats ccache clang clang-format clang-tidy \
 	debootstrap file git libc++-dev libc++abi-dev libclang-rt-dev npm procps pyflakes3 \
-	shellcheck valgrind
+	shellcheck
 
 # All of these leave here what they make.
 ifneq ($(filter-out help install-tree clean-cache,$(MAKECMDGOALS)),)

@@ -160,8 +160,6 @@ TEST_F(fdless, unregistered)
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	ASSERT_EQ(1U, worker.count());
-
 	/* While others end, this task's as well. */
 	{
 		Uring other;
@@ -172,6 +170,7 @@ TEST_F(fdless, unregistered)
 		other.close();
 		ASSERT_TRUE(its_end.await());
 	}
+	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(others_end());
 	ASSERT_TRUE(worker.await_asleep());
 	ASSERT_EQ(0, ring.serve());
