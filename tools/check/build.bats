@@ -30,8 +30,8 @@ each_goal()
 		[ -x "$tree/installed/io_uring/rearm_test" ]
 		[ -f "$tree/installed/io_uring/settings" ]
 		[ "$(grep -c ^io_uring: "$tree/installed/kselftest-list.txt")" -eq "$(wc -w <<<"$programs")" ]
-		selftests "$@" KSFT_INSTALL_PATH="$tree/installed" gen_tar
-		tar -tf "$tree/installed/kselftest-packages/kselftest.tar.gz" |
+		selftests "$@" KSFT_INSTALL_PATH="$tree/installed" FORMAT= gen_tar
+		tar -tf "$tree/installed/kselftest-packages/kselftest.tar" |
 			grep io_uring/keepalive_test
 		rm -r "$tree/installed"
 		selftests "$@" clean
