@@ -46,6 +46,9 @@ int open_by_worker(Uring &ring, const Fd &file, int personality = 0)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 	struct io_uring_cqe *cqe;
 
+	/* A worker that is not yet back from its last request would need the help of another. */
+	if (!WorkerSet::now().await_asleep())
+		return -ETIME;
 	io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
 	sqe->flags |= IOSQE_ASYNC;
 	sqe->personality = static_cast<__u16>(personality);
