@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Who cancels many requests, or cancels from outside of the thread that submits them, reaches
- * all that wait in io-wq, and is told how many.  By io_uring_prep_cancel(3),
- * IORING_ASYNC_CANCEL_ALL and _ANY return "how many requests were found and canceled", and _FD
- * matches "based on the file descriptor used in the original request".  By
- * io_uring_register_sync_cancel(3) the same goes for that call, with any ring.  Programs that wind
- * up connections rely on that.  io_async_cancel_one() counts pools instead of requests, a queued
- * splice has no file yet for io_cancel_req_match(), and io_sync_cancel() looks at the pool of its
- * caller, where an SQPOLL thread has another one.
+ * A cancellation of many requests reaches all of them that wait in io-wq, and says how many there
+ * were; and so does one that comes from outside of the SQPOLL thread which submitted them.  By
+ * io_uring_prep_cancel(3), IORING_ASYNC_CANCEL_ALL and _ANY return "how many requests were found
+ * and canceled", and _FD matches "based on the file descriptor used in the original request".  By
+ * io_uring_register_sync_cancel(3) that call does the same, for any ring.  Programs that close
+ * connections rely on that.  The kernel fails in three places: io_async_cancel_one() counts pools
+ * instead of requests; a queued splice has no file yet that io_cancel_req_match() could compare;
+ * and io_sync_cancel() looks at the pool of its caller, while an SQPOLL thread has its own.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,56 +21,48 @@ namespace {
 constexpr __u64 cancellation = 100; /* that class Work does not use */
 constexpr unsigned nr = 4;
 
-/* Cancels all requests of the file @fd. */
-int cancel_by_descriptor(Uring &ring, int fd)
+/* Submits a cancellation of requests by their user_data @name, or as @flags have it. */
+int submit_cancellation(Uring &ring, __u64 name, unsigned flags)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_cancel64(sqe, name, static_cast<int>(flags));
+	sqe->user_data = cancellation;
+	return io_uring_submit(ring.get());
+}
+
+/* The same, of all requests to the file @fd. */
+int submit_cancellation_by_descriptor(Uring &ring, int fd)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 	io_uring_prep_cancel_fd(sqe, fd, IORING_ASYNC_CANCEL_ALL);
 	sqe->user_data = cancellation;
-	return io_uring_submit(ring.get()) == 1 ? 0 : -EIO;
+	return io_uring_submit(ring.get());
 }
 
-/* What came of all: how many requests ended, and what the cancellation told. */
-struct Outcome {
-	unsigned ended = 0;
-	int told = -ETIME;
-};
-
-Outcome await_outcome(Uring &ring, unsigned want)
+/* Awaits the completions of all @nr requests and of the cancellation.  How many requests ended. */
+unsigned await_ended(Uring &ring)
 {
-	Outcome seen;
-	struct io_uring_cqe *cqe;
-	unsigned head;
+	const unsigned ready = ring.await_ready(nr + 1, limit::prompt);
 
-	ring.await_ready(want + 1, limit::prompt);
-	io_uring_for_each_cqe(ring.get(), head, cqe) {
-		if (cqe->user_data == cancellation)
-			seen.told = cqe->res;
-		else
-			seen.ended++;
-	}
-	return seen;
+	return ready - (ring.result_of(cancellation) != -EINPROGRESS);
 }
 
 } // namespace
 
-#define ASSERT_ALL_ENDED_AND_TOLD(ring, want)					\
+/* Asserts that all @nr requests end, and that the cancellation says so.  @missed is why not. */
+#define ASSERT_ALL_ENDED_AND_COUNTED(ring, missed)				\
 do {										\
-	const Outcome seen = await_outcome(ring, want);				\
-										\
-	ASSERT_EQ(want, seen.ended)						\
-	{									\
-		TH_LOG("of %u requests, the cancellation of all missed some", want); \
-		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
-	}									\
-	ASSERT_EQ(static_cast<int>(want), seen.told)				\
-	{									\
-		TH_LOG("all %u requests were cancelled, and it tells %d", want,	\
-		       seen.told);						\
-		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");	\
-	}									\
+	ASSERT_EQ(nr, await_ended(ring)) TH_LOG("%s", missed);			\
+	ASSERT_EQ(static_cast<int>(nr), (ring).result_of(cancellation))		\
+		TH_LOG("the wrong number is told: see io_async_cancel_one()");	\
 } while (0)
+
+constexpr char missed_some[] = "the cancellation of all requests missed some: see "
+			       "io_async_cancel_one() in io_uring/cancel.c";
+constexpr char missed_splices[] = "a cancellation by descriptor missed splices that wait for a "
+				  "worker: see io_cancel_req_match() in io_uring/cancel.c";
 
 FIXTURE(cancelled) {};
 FIXTURE_SETUP(cancelled) {}
@@ -108,14 +100,13 @@ FIXTURE_VARIANT_ADD(cancelled, all_of_another_thread)
 
 TEST_F(cancelled, all_end_and_are_counted)
 {
-	unsigned limits[2] = { variant->running, variant->running };
 	Work work(Class::bounded, nr);
 	PeerThread peer;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	const auto submit = [&] {
-		const int err = io_uring_register_iowq_max_workers(ring.get(), limits);
+		const int err = ring.limit_workers(variant->running, variant->running);
 
 		return err ? err : work.submit(ring);
 	};
@@ -126,26 +117,22 @@ TEST_F(cancelled, all_end_and_are_counted)
 
 	ASSERT_EQ(variant->running, workers.count());
 	ASSERT_TRUE(workers.await_asleep());
-	/* By user_data, which they have in common, or whatever they have. */
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_cancel64(sqe, work.user_data(), static_cast<int>(variant->flags));
-	sqe->user_data = cancellation;
-	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
+	/* All requests of @work have the same user_data. */
+	ASSERT_EQ(1, submit_cancellation(ring, work.user_data(), variant->flags));
+	ASSERT_ALL_ENDED_AND_COUNTED(ring, missed_some);
 }
 
-/* These wait in the ring, which takes all that match at once. */
+/* Waits for a futex are on a list of the ring, which the kernel goes through for all at once. */
 TEST(futexes_by_user_data)
 {
 	constexpr unsigned futex_wait = 51, size_u32 = 2;
 	__u32 word = 0;
-	struct io_uring_sqe *sqe;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	for (unsigned i = 0; i < nr; i++) {
-		sqe = io_uring_get_sqe(ring.get());
+		struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
 		io_uring_prep_rw(futex_wait, sqe, size_u32, &word, 0, 0);
 		sqe->addr3 = ~0U;
 		sqe->user_data = 0;
@@ -153,17 +140,16 @@ TEST(futexes_by_user_data)
 	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
 	if (io_uring_cq_ready(ring.get()) == nr)
 		SKIP(return, "%s", skip::no_request);
-	sqe = io_uring_get_sqe(ring.get());
-	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ALL);
-	sqe->user_data = cancellation;
-	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	ASSERT_ALL_ENDED_AND_TOLD(ring, nr);
+	ASSERT_EQ(1, submit_cancellation(ring, 0, IORING_ASYNC_CANCEL_ALL));
+	ASSERT_ALL_ENDED_AND_COUNTED(ring, missed_some);
 }
 
-/* One has the only worker, and is left alone; those behind it have another file. */
+/*
+ * The only worker is blocked in a splice between other files, which is left alone.  The splices
+ * behind it wait for a worker.
+ */
 TEST(queued_splices_by_descriptor)
 {
-	unsigned one_worker[2] = { 1, 1 };
 	Work first(Class::unbounded);
 	PipeEnds in, out;
 	Uring ring;
@@ -171,8 +157,7 @@ TEST(queued_splices_by_descriptor)
 	ASSERT_EQ(0, in.open());
 	ASSERT_EQ(0, out.open());
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
-	ASSERT_EQ(0, first.submit(ring));
+	ASSERT_EQ(0, first.occupy(ring));
 
 	const WorkerSet worker = WorkerSet::await(1);
 
@@ -182,17 +167,8 @@ TEST(queued_splices_by_descriptor)
 		io_uring_prep_splice(io_uring_get_sqe(ring.get()), in.rd.get(), -1, out.wr.get(),
 				     -1, 1, 0);
 	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
-	ASSERT_EQ(0, cancel_by_descriptor(ring, out.wr.get()));
-
-	const Outcome seen = await_outcome(ring, nr);
-
-	ASSERT_EQ(nr, seen.ended)
-	{
-		TH_LOG("a cancellation by descriptor missed splices that wait for a worker");
-		TH_LOG("see io_cancel_req_match() in io_uring/cancel.c");
-	}
-	ASSERT_EQ(static_cast<int>(nr), seen.told)
-		TH_LOG("see io_async_cancel_one() in io_uring/cancel.c");
+	ASSERT_EQ(1, submit_cancellation_by_descriptor(ring, out.wr.get()));
+	ASSERT_ALL_ENDED_AND_COUNTED(ring, missed_splices);
 	ASSERT_EQ(0, first.release());
 }
 
@@ -222,7 +198,7 @@ FIXTURE_VARIANT_ADD(sync_cancel, sqpoll_by_user_data)
 	.setup_flags = IORING_SETUP_SQPOLL, .flags = 0
 };
 
-/* What a worker is blocked in. */
+/* The worker is blocked in a request. */
 TEST_F(sync_cancel, reaches_worker)
 {
 	struct io_uring_sync_cancel_reg reg = {};
@@ -246,12 +222,12 @@ TEST_F(sync_cancel, reaches_worker)
 		SKIP(return, "%s", skip::no_registration);
 	EXPECT_TRUE(found >= 0 || found == -EALREADY)
 	{
-		TH_LOG("to cancel what a worker is blocked in: %s", strerror(-found));
+		TH_LOG("the cancellation of what a worker is blocked in: %s", strerror(-found));
 		TH_LOG("see io_sync_cancel() in io_uring/cancel.c");
 	}
 	ASSERT_EQ(0, ring.discard(1))
 	{
-		TH_LOG("a request goes on in spite of its cancellation");
+		TH_LOG("a request goes on after its cancellation");
 		TH_LOG("see io_sync_cancel() in io_uring/cancel.c");
 	}
 }

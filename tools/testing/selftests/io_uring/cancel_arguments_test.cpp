@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A cancellation that asks for what there is not is refused, a request linked to it is done only
- * if it found something, and io_uring_register_sync_cancel(3) waits as long as it is told for
- * what it found.  For all who tidy up and go on by what they were told.
+ * A cancellation with wrong arguments, or of a request that does not exist, fails.  A request that
+ * is linked behind a cancellation is done only if that succeeds.  For a request that it found,
+ * io_uring_register_sync_cancel(3) waits until the request has ended, or until its own time-out.
+ * Programs that cancel a request and then free its buffers rely on that.
+ * io_async_cancel() and io_sync_cancel() check the arguments.
  */
 #include <errno.h>
 #include <thread>
+#include <utility>
 
 #include "absent.hpp"
 #include "harness.hpp"
@@ -38,11 +41,11 @@ struct SyncCancel {
 
 int sync_cancel(Uring &ring, void *what)
 {
-	return io_uring_register(static_cast<unsigned>(ring.fd()), register_sync_cancel,
-				 what, 1);
+	return io_uring_register(static_cast<unsigned>(ring.fd()), register_sync_cancel, what, 1);
 }
 
-SyncCancel naming(unsigned flags, int fd = -1)
+/* Arguments that are right if @flags and @fd are, without a time-out. */
+SyncCancel arguments(unsigned flags, int fd = -1)
 {
 	SyncCancel what = {};
 
@@ -52,6 +55,7 @@ SyncCancel naming(unsigned flags, int fd = -1)
 	return what;
 }
 
+/* Prepares a cancellation, to be completed and submitted by the caller. */
 struct io_uring_sqe *prepare(Uring &ring, unsigned flags, int fd = -1)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -62,22 +66,17 @@ struct io_uring_sqe *prepare(Uring &ring, unsigned flags, int fd = -1)
 	return sqe;
 }
 
-/* The results of two requests, in the order of their ends; -ETIME for what does not end. */
-std::pair<int, int> two_results(Uring &ring)
+/* The results of a cancellation and of the NOP that is linked behind it. */
+std::pair<int, int> results_with_linked_nop(Uring &ring, unsigned flags, int fd = -1)
 {
-	const Deadline deadline(limit::event);
-	int results[2] = { -ETIME, -ETIME };
-	struct io_uring_cqe *cqe;
+	prepare(ring, flags, fd)->flags |= IOSQE_IO_LINK;
+	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
+	if (io_uring_submit(ring.get()) != 2)
+		return { -EIO, -EIO };
 
-	for (int &result : results) {
-		while (io_uring_peek_cqe(ring.get(), &cqe) && !deadline.over())
-			deadline.back_off();
-		if (deadline.over())
-			break;
-		result = cqe->res;
-		io_uring_cqe_seen(ring.get(), cqe);
-	}
-	return { results[0], results[1] };
+	const int cancelled = ring.take().result;
+
+	return { cancelled, ring.take().result };
 }
 
 } // namespace
@@ -90,25 +89,26 @@ TEST(request_is_refused)
 	const struct {
 		unsigned flags;
 		int fd;
-		unsigned op, more_op;
+		unsigned op;
 		int error;
 	} wrong[] = {
-		{ 1U << 31, -1, 0, 0, -EINVAL },
-		{ IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ANY, 0, 0, 0, -EINVAL },
-		{ IORING_ASYNC_CANCEL_OP | IORING_ASYNC_CANCEL_ANY, -1, IORING_OP_NOP, 0, -EINVAL },
-		{ IORING_ASYNC_CANCEL_OP | all, -1, 255, 0, -EINVAL },
-		{ IORING_ASYNC_CANCEL_OP | all, -1, 256, 0, -EINVAL },
-		{ IORING_ASYNC_CANCEL_FD | all, no_file, 0, 0, -EBADF },
-		{ IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_FD_FIXED | all, 0, 0, 0, -EBADF },
-		{ 0, -1, 0, 0, -ENOENT },
-		{ all, -1, 0, 0, 0 },
+		{ 1U << 31, -1, 0, -EINVAL },
+		{ IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ANY, 0, 0, -EINVAL },
+		{ IORING_ASYNC_CANCEL_OP | IORING_ASYNC_CANCEL_ANY, -1, IORING_OP_NOP, -EINVAL },
+		{ IORING_ASYNC_CANCEL_OP | all, -1, 255, -EINVAL },
+		{ IORING_ASYNC_CANCEL_OP | all, -1, 256, -EINVAL },
+		{ IORING_ASYNC_CANCEL_FD | all, no_file, 0, -EBADF },
+		{ IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_FD_FIXED | all, 0, 0, -EBADF },
+		{ 0, -1, 0, -ENOENT },
+		{ all, -1, 0, 0 },
 	};
 
 	ASSERT_EQ(0, ring.open());
 	for (const auto &row : wrong) {
 		prepare(ring, row.flags, row.fd)->len = row.op;
 		ASSERT_EQ(1, io_uring_submit(ring.get()));
-		ASSERT_EQ(0, ring.reap(1, row.error)) TH_LOG("flags %#x, opcode %u", row.flags, row.op);
+		ASSERT_EQ(0, ring.reap(1, row.error))
+			TH_LOG("flags %#x, opcode %u", row.flags, row.op);
 	}
 	prepare(ring, all)->off = 1;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
@@ -120,31 +120,20 @@ TEST(request_is_refused)
 
 TEST(link_follows_what_was_found)
 {
-	Work work(Class::unbounded);
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	prepare(ring, 0)->flags |= IOSQE_IO_LINK;
-	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
-	ASSERT_EQ(2, io_uring_submit(ring.get()));
-	ASSERT_TRUE(two_results(ring) == (std::pair{ -ENOENT, -ECANCELED }));
-
-	prepare(ring, IORING_ASYNC_CANCEL_ALL)->flags |= IOSQE_IO_LINK;
-	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
-	ASSERT_EQ(2, io_uring_submit(ring.get()));
-	ASSERT_TRUE(two_results(ring) == (std::pair{ 0, 0 }));
-
-	/* By its descriptor, which it takes as its own file. */
-	prepare(ring, IORING_ASYNC_CANCEL_FD, no_file)->flags |= IOSQE_IO_LINK;
-	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
-	ASSERT_EQ(2, io_uring_submit(ring.get()));
-	ASSERT_TRUE(two_results(ring) == (std::pair{ -EBADF, -ECANCELED }));
+	ASSERT_TRUE(results_with_linked_nop(ring, 0) == std::pair(-ENOENT, -ECANCELED));
+	/* A cancellation of all requests succeeds, though it finds none. */
+	ASSERT_TRUE(results_with_linked_nop(ring, IORING_ASYNC_CANCEL_ALL) == std::pair(0, 0));
+	ASSERT_TRUE(results_with_linked_nop(ring, IORING_ASYNC_CANCEL_FD, no_file) ==
+		    std::pair(-EBADF, -ECANCELED));
 }
 
 TEST(registration_is_refused)
 {
 	constexpr unsigned all = IORING_ASYNC_CANCEL_ALL;
-	SyncCancel what = naming(all);
+	SyncCancel what = arguments(all);
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
@@ -154,34 +143,37 @@ TEST(registration_is_refused)
 	ASSERT_EQ(-EFAULT, sync_cancel(ring, mmap(static_cast<void *>(nullptr), 4096, PROT_NONE,
 						  MAP_PRIVATE | MAP_ANONYMOUS, -1,
 						  static_cast<off_t>(0))));
-	what = naming(0);
+	what = arguments(0);
 	ASSERT_EQ(-ENOENT, sync_cancel(ring, &what));
-	what = naming(1U << 31);
+	what = arguments(1U << 31);
 	ASSERT_EQ(-EINVAL, sync_cancel(ring, &what));
 	for (__u64 &pad : what.pad2) {
-		what = naming(all);
+		what = arguments(all);
 		pad = 1;
 		ASSERT_EQ(-EINVAL, sync_cancel(ring, &what)) TH_LOG("pad2[%td]", &pad - what.pad2);
 	}
-	/* The first pads of newer kernels lay where older ones had others. */
+	/* Older kernels have all padding in one array, of which these bytes are the first. */
 	for (__u8 &pad : what.pad) {
-		what = naming(all);
+		what = arguments(all);
 		pad = 1;
 		ASSERT_EQ(-EINVAL, sync_cancel(ring, &what)) TH_LOG("pad[%td]", &pad - what.pad);
 	}
 	for (const unsigned flags : { 0U, static_cast<unsigned>(IORING_ASYNC_CANCEL_FD_FIXED) }) {
-		what = naming(IORING_ASYNC_CANCEL_FD | flags | all, no_file);
+		what = arguments(IORING_ASYNC_CANCEL_FD | flags | all, no_file);
 		ASSERT_EQ(-EBADF, sync_cancel(ring, &what)) TH_LOG("flags %#x", flags);
 	}
 }
 
-/* A write whose byte is not there yet cannot be cut short: it ends by itself, later. */
+/*
+ * A worker is in a write whose page is absent.  The cancellation finds the write, but cannot end
+ * it: that takes the page.
+ */
 TEST(registration_waits)
 {
 	constexpr milliseconds a_while{ 50 };
 	const Fd file = memory_file();
 	AbsentPage page;
-	SyncCancel what = naming(0);
+	SyncCancel what = arguments(0);
 	Uring ring;
 
 	ASSERT_EQ(0, file.error());
@@ -205,11 +197,11 @@ TEST(registration_waits)
 		page.release();
 	});
 
-	what = naming(0);
+	what = arguments(0);
 	ASSERT_EQ(0, sync_cancel(ring, &what));
 	later.join();
 	ASSERT_EQ(1U, io_uring_cq_ready(ring.get()))
-		TH_LOG("told of its end before it has ended");
+		TH_LOG("the cancellation did not wait for the end of the request");
 }
 
 TEST_HARNESS_MAIN

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A request that a worker is about to park, to wait for an event without a thread, is found
- * by a cancellation as if it was parked already: to io_uring_prep_cancel(3) the result is 0,
- * or -EALREADY for one that has started, and -ENOENT only if there is none.  Found or not,
- * it ends.  For all who wind up waits for a futex, a child or a time.  The cancellation may
- * come as the request is neither running nor on a list: it marks what runs, and who parks it
- * has to look for that, io_wq_cancel_seen().
+ * A worker that gets a wait for a futex, for a child or for a time parks the request: it puts it
+ * on a list of the ring, where it waits for its event without a thread.  A cancellation finds the
+ * request before, while and after it is parked.  By io_uring_prep_cancel(3) the result is 0, or
+ * -EALREADY if the request has started, and -ENOENT only if there is no such request.  Programs
+ * that stop waiting rely on that.  While a worker parks a request, it neither runs it as io-wq
+ * sees it, nor is it on a list.  So a cancellation marks what a worker runs, and whoever parks a
+ * request has to look for that mark, by io_wq_cancel_seen().
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -50,29 +51,41 @@ void prepare_timeout(struct io_uring_sqe *sqe)
 	io_uring_prep_timeout(sqe, &hour, 0, 0);
 }
 
-/* What came of both, once they are there; -ETIME for what is not. */
-struct Outcome {
-	int request = -ETIME, cancellation = -ETIME;
-};
+int submit_request(Uring &ring, void (*prepare)(struct io_uring_sqe *))
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
-Outcome await_outcome(Uring &ring)
+	prepare(sqe);
+	sqe->flags |= IOSQE_ASYNC;
+	sqe->user_data = request;
+	return io_uring_submit(ring.get());
+}
+
+int submit_cancellation(Uring &ring)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_cancel64(sqe, request, 0);
+	sqe->user_data = cancellation;
+	return io_uring_submit(ring.get());
+}
+
+/* Lets @time pass without giving up the CPU, as a sleep would take longer. */
+void spin(Deadline::clock::duration time)
+{
+	const auto start = Deadline::clock::now();
+
+	while (Deadline::clock::now() - start < time) {
+	}
+}
+
+/* Awaits both completions.  Those of parked requests come by task work. */
+void await_both(Uring &ring)
 {
 	const Deadline deadline(limit::prompt);
-	Outcome end;
-	struct io_uring_cqe *cqe;
-	unsigned head;
 
-	/* Only task work completes what was parked. */
 	while (io_uring_cq_ready(ring.get()) < 2 && !deadline.over())
 		io_uring_get_events(ring.get());
-	io_uring_for_each_cqe(ring.get(), head, cqe) {
-		if (cqe->user_data == request)
-			end.request = cqe->res;
-		else
-			end.cancellation = cqe->res;
-	}
-	io_uring_cq_advance(ring.get(), io_uring_cq_ready(ring.get()));
-	return end;
 }
 
 } // namespace
@@ -90,18 +103,24 @@ FIXTURE_VARIANT_ADD(about_to_park, futex) { .prepare = prepare_futex };
 FIXTURE_VARIANT_ADD(about_to_park, waitid) { .prepare = prepare_waitid };
 FIXTURE_VARIANT_ADD(about_to_park, timeout) { .prepare = prepare_timeout };
 
-/* The worker has a start that is random, and no longer than it takes for a request. */
+/*
+ * For a second, requests are cancelled a random time after their submission.  That time is up to
+ * four times what a worker takes for a request, so that it may meet any of the worker's steps.
+ */
 TEST_F(about_to_park, is_found)
 {
-	const Deadline tries(limit::grace);
+	const Deadline a_second(limit::grace);
 	std::minstd_rand random;
 	Deadline::clock::duration longest;
 	int started = 0, round = 0;
 	Process child;
 	Uring ring;
 
-	/* For waitid(2) to wait for. */
-	ASSERT_EQ(0, child.start([](Process &self) { return self.step(), 0; }));
+	/* The waitid(2) of a request needs a child that does not end. */
+	ASSERT_EQ(0, child.start([](Process &self) {
+		self.step();
+		return 0;
+	}));
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, serve(ring, Class::unbounded));
 
@@ -109,42 +128,32 @@ TEST_F(about_to_park, is_found)
 
 	ASSERT_EQ(0, serve(ring, Class::unbounded));
 	longest = 4 * since.spent();
-	for (; !tries.over(); round++) {
-		const auto start = longest * (random() % 256) / 256;
-		struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+	for (; !a_second.over(); round++) {
+		ASSERT_EQ(1, submit_request(ring, variant->prepare));
+		spin(longest * (random() % 256) / 256);
+		ASSERT_EQ(1, submit_cancellation(ring));
+		await_both(ring);
 
-		variant->prepare(sqe);
-		sqe->flags |= IOSQE_ASYNC;
-		sqe->user_data = request;
-		ASSERT_EQ(1, io_uring_submit(ring.get()));
-		for (const auto now = Deadline::clock::now(); Deadline::clock::now() - now < start;)
-			;
-		sqe = io_uring_get_sqe(ring.get());
-		io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, nullptr, 0, 0);
-		sqe->addr = request;
-		sqe->user_data = cancellation;
-		ASSERT_EQ(1, io_uring_submit(ring.get()));
+		const int ended = ring.result_of(request), found = ring.result_of(cancellation);
 
-		const Outcome end = await_outcome(ring);
-
-		if (end.request == -EINVAL)
+		if (ended == -EINVAL)
 			SKIP(return, "%s", skip::no_request);
-		ASSERT_TRUE(end.cancellation >= 0 || end.cancellation == -EALREADY)
+		ASSERT_TRUE(found >= 0 || found == -EALREADY)
 		{
-			TH_LOG("to cancel a request that a worker parks: %s",
-			       strerror(-end.cancellation));
-			TH_LOG("in round %d; see io_wq_cancel_seen() and io_try_cancel()", round);
-		}
-		ASSERT_EQ(-ECANCELED, end.request)
-		{
-			TH_LOG("a request goes on in spite of its cancellation, which told %d",
-			       end.cancellation);
-			TH_LOG("in round %d", round);
+			TH_LOG("round %d: the cancellation of a request that a worker parks: %s",
+			       round, strerror(-found));
 			TH_LOG("see io_wq_cancel_seen() and io_try_cancel()");
 		}
-		started += end.cancellation == -EALREADY;
+		ASSERT_EQ(-ECANCELED, ended)
+		{
+			TH_LOG("round %d: a request goes on after its cancellation, with result %d",
+			       round, found);
+			TH_LOG("see io_wq_cancel_seen() and io_try_cancel()");
+		}
+		started += found == -EALREADY;
+		io_uring_cq_advance(ring.get(), 2);
 	}
-	TH_LOG("%d rounds, in %d of which the worker was at it", round, started);
+	TH_LOG("%d rounds, in %d of which a worker had started the request", round, started);
 }
 
 TEST_HARNESS_MAIN

@@ -18,7 +18,7 @@
 
 namespace {
 
-/* Queues a write, and names it, by a number that class Work does not use. */
+/* Queues a write with the user_data @name, which no request of class Work may have. */
 void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -27,46 +27,17 @@ void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name)
 	sqe->user_data = name;
 }
 
-/* What a request for the cancellation of @name finds: 0, -EALREADY, -ENOENT, ... */
+/* Cancels the request @name.  The result of the cancellation: 0, -EALREADY, -ENOENT, ... */
 int cancel(Uring &ring, __u64 name)
 {
 	constexpr __u64 cancellation = ~0ULL;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-	struct io_uring_cqe *cqe;
-	unsigned head;
 
 	io_uring_prep_cancel64(sqe, name, 0);
 	sqe->user_data = cancellation;
 	if (io_uring_submit(ring.get()) != 1)
 		return -EIO;
-	io_uring_for_each_cqe(ring.get(), head, cqe) {
-		if (cqe->user_data == cancellation)
-			return cqe->res;
-	}
-	return -ENODATA;
-}
-
-/* The result of @name if it is among the completions so far, else -EINPROGRESS. */
-int result(Uring &ring, __u64 name)
-{
-	struct io_uring_cqe *cqe;
-	unsigned head;
-
-	io_uring_for_each_cqe(ring.get(), head, cqe) {
-		if (cqe->user_data == name)
-			return cqe->res;
-	}
-	return -EINPROGRESS;
-}
-
-/* One worker of each class, blocked until it is released. */
-int occupy(Uring &ring, Work &work)
-{
-	unsigned one_worker[2] = { 1, 1 };
-
-	if (const int err = io_uring_register_iowq_max_workers(ring.get(), one_worker))
-		return err;
-	return work.submit(ring);
+	return ring.result_of(cancellation);
 }
 
 } // namespace
@@ -87,7 +58,7 @@ TEST(write_not_started)
 	if (page.open())
 		SKIP(return, "%s", skip::no_userfaultfd);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, occupy(ring, work));
+	ASSERT_EQ(0, work.occupy(ring));
 	queue_write(ring, file, page.get(), first);
 	queue_write(ring, file, "", second);
 	queue_write(ring, file, "", last);
@@ -109,9 +80,9 @@ TEST(write_not_started)
 	ASSERT_EQ(0, page.release());
 	/* All of these, the first work and the cancellation. */
 	ASSERT_EQ(5U, ring.await_ready(5));
-	ASSERT_EQ(1, result(ring, first));
-	ASSERT_EQ(1, result(ring, second));
-	ASSERT_EQ(-ECANCELED, result(ring, last))
+	ASSERT_EQ(1, ring.result_of(first));
+	ASSERT_EQ(1, ring.result_of(second));
+	ASSERT_EQ(-ECANCELED, ring.result_of(last))
 	{
 		TH_LOG("a write was done in spite of its cancellation");
 	}
@@ -135,7 +106,7 @@ TEST(next_write_to_same_file)
 	for (int batch = 0; batch < 3 && since_start.spent() < limit::event / 2; batch++) {
 		Work work(Class::bounded), behind(Class::bounded);
 
-		ASSERT_EQ(0, occupy(ring, work));
+		ASSERT_EQ(0, work.occupy(ring));
 		ASSERT_EQ(0, behind.submit(ring));
 		for (Fd &file : files) {
 			const auto name = static_cast<__u64>(&file - files.data()) + 100;
@@ -152,7 +123,7 @@ TEST(next_write_to_same_file)
 			{
 				TH_LOG("file %llu", name - 100);
 			}
-			ASSERT_EQ(-ECANCELED, result(ring, name))
+			ASSERT_EQ(-ECANCELED, ring.result_of(name))
 			{
 				TH_LOG("file %llu", name - 100);
 			}
@@ -183,7 +154,7 @@ TEST(last_of_two_writes)
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, occupy(ring, work));
+	ASSERT_EQ(0, work.occupy(ring));
 	ASSERT_TRUE(file);
 	queue_write(ring, file, "", first);
 	queue_write(ring, file, "", last);
@@ -196,9 +167,9 @@ TEST(last_of_two_writes)
 	/* All of these, the first work and the cancellation. */
 	const unsigned done = ring.await_ready(5);
 
-	ASSERT_EQ(1, result(ring, first));
-	ASSERT_EQ(-ECANCELED, result(ring, last));
-	ASSERT_EQ(1, result(ring, next))
+	ASSERT_EQ(1, ring.result_of(first));
+	ASSERT_EQ(-ECANCELED, ring.result_of(last));
+	ASSERT_EQ(1, ring.result_of(next))
 	{
 		TH_LOG("a write does not follow those to its file, after one was cancelled");
 	}
@@ -213,14 +184,17 @@ FIXTURE_TEARDOWN(links) {}
 
 FIXTURE_VARIANT(links)
 {
-	/* The first of them waits for a worker; else one is blocked in it. */
+	/* Whether the first request waits for a worker, or a worker is blocked in it. */
 	bool queued;
 };
 
 FIXTURE_VARIANT_ADD(links, of_running) { .queued = false };
 FIXTURE_VARIANT_ADD(links, of_queued) { .queued = true };
 
-/* To io_uring_enter(2), the rest of a chain completes with -ECANCELED if one of it fails. */
+/*
+ * By io_uring_enter(2), a request of a chain that fails has all that follow it complete with
+ * -ECANCELED.
+ */
 TEST_F(links, are_cancelled_each)
 {
 	constexpr unsigned nr = 4;
@@ -231,7 +205,7 @@ TEST_F(links, are_cancelled_each)
 
 	ASSERT_EQ(0, ring.open());
 	if (variant->queued) {
-		ASSERT_EQ(0, occupy(ring, work));
+		ASSERT_EQ(0, work.occupy(ring));
 	}
 	ASSERT_EQ(0, chain.submit(ring));
 
@@ -239,17 +213,21 @@ TEST_F(links, are_cancelled_each)
 
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(worker.await_asleep());
-	/* All have one name; what waits for a worker is looked for first. */
+	/*
+	 * @work has the same user_data as the chain.  The kernel looks first at what waits for a
+	 * worker, and so finds the chain.
+	 */
 	ASSERT_EQ(variant->queued ? 0 : -EALREADY, cancel(ring, chain.user_data()));
 	/* All of these, and the cancellation. */
 	ASSERT_EQ(nr + 1, ring.await_ready(nr + 1))
 	{
-		TH_LOG("of a chain that is cancelled, some do not complete: see io_disarm_next()");
+		TH_LOG("the chain is cancelled, but not all of its requests complete");
+		TH_LOG("see io_disarm_next()");
 	}
 	io_uring_for_each_cqe(ring.get(), head, cqe) {
 		if (cqe->user_data != chain.user_data())
 			continue;
-		/* The first one may be cut short in another way. */
+		/* The first one may end with another error, as a worker may be blocked in it. */
 		cancelled += cqe->res == -ECANCELED;
 		seen++;
 	}

@@ -3,12 +3,13 @@
 #include "child.hpp"
 
 #include <errno.h>
-#include <poll.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
@@ -39,12 +40,7 @@ void end_by_itself()
 	alarm(static_cast<unsigned>(limit::life / std::chrono::seconds(1)));
 }
 
-void before_fork()
-{
-	forker = getpid();
-}
-
-/* Not called by vfork(2). */
+/* vfork(2) does not call it. */
 void after_fork()
 {
 	parent = forker;
@@ -68,8 +64,8 @@ void look_after_children()
 	parent = getppid();
 	if (thread_count(parent) == 1)
 		die_with_parent();
-	pthread_atfork(before_fork, nullptr, after_fork);
-	/* The standard streams are ours, and nothing else is. */
+	pthread_atfork([] { forker = getpid(); }, nullptr, after_fork);
+	/* Only the standard streams are this program's. */
 	close_files_from(STDERR_FILENO + 1);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	atexit(reap_orphans);
@@ -78,6 +74,20 @@ void look_after_children()
 void die_with_parent()
 {
 	die_with(parent);
+}
+
+int become_user(uid_t uid)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3,
+						   .pid = 0 };
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+
+	if (setresuid(uid, uid, uid) || syscall(SYS_capset, &header, none))
+		return -errno;
+	die_with_parent();
+	/* Without this, /proc/self would still belong to root. */
+	prctl(PR_SET_DUMPABLE, 1);
+	return 0;
 }
 
 Process::Process(Process &&other) noexcept
@@ -92,12 +102,12 @@ Process::~Process()
 		await_end();
 }
 
-/* What the child does, and its exit status.  In vfork(2) the objects are the parent's. */
+/* What the child does, and its exit status.  After vfork(2) it has the parent's objects. */
 int Process::enter(const std::function<int(Process &)> &run) noexcept
 {
 	dup2(told.rd.get(), STDIN_FILENO);
 	dup2(done.wr.get(), STDOUT_FILENO);
-	/* Where nothing can be written to. */
+	/* Nothing can be written to this end of the pipe. */
 	dup2(told.rd.get(), STDERR_FILENO);
 	for (const Fd *fd : { &done.rd, &done.wr, &told.rd, &told.wr })
 		::close(fd->get());
@@ -156,7 +166,7 @@ bool Process::await_go()
 
 void Process::become_another()
 {
-	/* The signal is that of a thread, and this may be another one. */
+	/* The parent-death signal belongs to a thread, and this may be another thread. */
 	die_with_parent();
 	execl("/proc/self/exe", another, nullptr);
 	_exit(127);
@@ -212,25 +222,6 @@ int Process::await_result(milliseconds limit)
 	const int status = await_end(0, limit);
 
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-std::string Process::output()
-{
-	const Deadline deadline(limit::event);
-	struct pollfd p = { .fd = done.rd.get(), .events = POLLIN, .revents = 0 };
-	std::string text;
-	char part[4096];
-
-	while (!deadline.over()) {
-		if (poll(&p, 1, deadline.poll_ms()) != 1)
-			continue;
-		const ssize_t len = read(p.fd, part, sizeof(part));
-
-		if (len <= 0)
-			break;
-		text.append(part, static_cast<size_t>(len));
-	}
-	return text;
 }
 
 int in_child(const std::function<int()> &run)

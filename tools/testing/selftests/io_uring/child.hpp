@@ -25,6 +25,13 @@ void look_after_children();
 void die_with_parent();
 
 /*
+ * Becomes the user @uid, as daemons do, and gives up all capabilities, as securebits(7) may keep
+ * some.  0, or -errno where that is forbidden.
+ */
+int become_user(uid_t uid);
+inline constexpr uid_t nobody = 65534;
+
+/*
  * A child process that is told what to do step by step.  What it runs must not assert, as the
  * harness may miss that, and tells by its exit status what went wrong.  The child's standard
  * streams belong to this class, so that the output of the test ends with the test.
@@ -79,7 +86,7 @@ public:
 	int await_result(milliseconds limit = limit::event);
 
 	/* What it wrote to its standard output until that was closed, or limit::event. */
-	std::string output();
+	std::string output() { return read_to_end(done.rd.get()); }
 
 private:
 	int enter(const std::function<int(Process &)> &run) noexcept;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The core file of a process that uses io_uring is whole, whatever its workers do and its
- * requests complete meanwhile: all memory, and all threads of its own; once its last ring
- * is closed, no worker's.  To core(5) it has "an image of the process's memory at the time
- * of termination", and a pipe gets the same.  For who debugs a crash.  WorkerSet come together
- * with the other threads (coredump_task_exit()), and task work must not interrupt the dump.
+ * The core file of a process that uses io_uring is whole, even if its workers are busy and its
+ * requests complete during the dump: it has all memory and all threads of the process, and no
+ * worker once the last ring is closed.  By core(5) it is "an image of the process's memory at the
+ * time of termination", also where core_pattern sends it to a pipe.  Whoever debugs a crash relies
+ * on that.  Workers stop for the dump like other threads, in coredump_task_exit(), and task work
+ * must not interrupt the writes of vfs_coredump().
  */
 #include <elf.h>
 #include <fcntl.h>
 #include <filesystem>
 #include <link.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <string>
@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <thread>
-#include <vector>
 
 #include "cgroup.hpp"
 #include "janitor.hpp"
@@ -28,19 +27,21 @@ namespace {
 
 constexpr char pattern_file[] = "/proc/sys/kernel/core_pattern";
 
-/* Memory that is to be found in the core file: enough for completions to come meanwhile. */
+/* Memory to be found in the core file.  Requests complete as so much is written. */
 constexpr size_t nr_bytes = 8 << 20;
-constexpr unsigned nr_timeouts = 32;
+constexpr int nr_timeouts = 32;
 
-/* What a core file has. */
+/* What a core file contains. */
 struct CoreFile {
 	unsigned threads = 0;
-	/* Each segment is as long as it says, and one has all of our memory. */
-	bool cut = false, memory = false;
+	/* It ends before what its headers announce, or is none. */
+	bool cut = false;
+	/* One of its segments has all of the memory that is looked for. */
+	bool memory = false;
 };
 
-/* Of the core file @file of a process whose memory is @ours. */
-CoreFile parse(const std::vector<char> &file, const unsigned char *ours)
+/* Parses the core file @file, and looks in it for the @nr_bytes at @ours. */
+CoreFile parse(const std::string &file, const unsigned char *ours)
 {
 	const auto start = reinterpret_cast<std::uintptr_t>(ours);
 	ElfW(Ehdr) elf = {};
@@ -65,7 +66,8 @@ CoreFile parse(const std::vector<char> &file, const unsigned char *ours)
 			break;
 		if (segment.p_type == PT_LOAD && segment.p_vaddr <= start &&
 		    start + nr_bytes <= segment.p_vaddr + segment.p_filesz)
-			core.memory = memcmp(file.data() + segment.p_offset + (start - segment.p_vaddr),
+			core.memory = memcmp(file.data() + segment.p_offset +
+						     (start - segment.p_vaddr),
 					     ours, nr_bytes) == 0;
 		for (size_t at = segment.p_offset;
 		     segment.p_type == PT_NOTE && at < segment.p_offset + segment.p_filesz &&
@@ -76,70 +78,59 @@ CoreFile parse(const std::vector<char> &file, const unsigned char *ours)
 	return core;
 }
 
-/* What is in the file, or what comes out of the FIFO until its writer has closed it. */
-std::vector<char> slurp(const std::string &path)
+/* Reads a file, or a FIFO until its writer has closed it. */
+std::string read_all(const std::string &path)
 {
-	const Deadline deadline(limit::event);
 	const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-	struct pollfd p = { .fd = file.get(), .events = POLLIN, .revents = 0 };
-	std::vector<char> all, part(1 << 16);
 
-	while (!deadline.over()) {
-		if (poll(&p, 1, deadline.poll_ms()) != 1)
-			continue;
-
-		const ssize_t len = read(file.get(), part.data(), part.size());
-
-		if (len <= 0)
-			break;
-		all.insert(all.end(), part.begin(), part.begin() + len);
-	}
-	return all;
+	return read_to_end(file.get());
 }
 
 enum class RingUse { no_ring, idle, busy, closed_ring };
 
-/* What a child does with rings, and then dumps core into the working directory. */
-void crash(RingUse use)
+/* Blocks two workers, and has requests complete from now on.  False if that failed. */
+bool keep_busy(Uring &ring, Work &work)
 {
-	Work work(Class::unbounded, 2);
 	struct __kernel_timespec times[nr_timeouts] = {};
-	Uring ring;
 
-	if (use != RingUse::no_ring && (ring.open() || serve(ring, Class::unbounded)))
-		_exit(1);
-	if (use == RingUse::closed_ring) {
-		const WorkerSet workers = WorkerSet::now();
-		const RingEnd end = ring.end();
-
-		ring.close();
-		if (workers.await_exit(end).fate != Exit::gone)
-			_exit(1);
-	}
-	if (use == RingUse::busy && (work.submit(ring) || WorkerSet::await(2).count() < 2))
-		_exit(1);
-	/* Completions come from now on, and as it dumps. */
-	for (unsigned i = 0; use == RingUse::busy && i < nr_timeouts; i++) {
+	if (work.submit(ring) || WorkerSet::await(2).count() < 2)
+		return false;
+	for (int i = 0; i < nr_timeouts; i++) {
 		times[i].tv_nsec = 2'000'000L * i;
 		io_uring_prep_timeout(io_uring_get_sqe(ring.get()), &times[i], 0, 0);
 	}
-	if (use == RingUse::busy)
-		io_uring_submit(ring.get());
-	abort();
+	return io_uring_submit(ring.get()) == nr_timeouts;
 }
 
-/* Allows a core file, and has an idle thread of its own beside the first one. */
-[[noreturn]] void prepare_and_crash(const std::string &dir, RingUse use)
+/* Closes the ring, and awaits that its workers leave.  False if they do not. */
+bool close_and_await_exit(Uring &ring)
 {
+	const WorkerSet workers = WorkerSet::now();
+	const RingEnd end = ring.end();
+
+	ring.close();
+	return workers.await_exit(end).fate == Exit::gone;
+}
+
+/* Uses a ring as @use says, beside a second thread, and dumps core into @dir.  1 if it cannot. */
+int use_ring_and_crash(const std::string &dir, RingUse use)
+{
+	Work work(Class::unbounded, 2);
 	struct rlimit core;
+	Uring ring;
 
 	getrlimit(RLIMIT_CORE, &core);
 	core.rlim_cur = core.rlim_max;
 	if (chdir(dir.c_str()) || setrlimit(RLIMIT_CORE, &core))
-		_exit(1);
+		return 1;
 	std::thread(pause).detach();
-	crash(use);
-	_exit(1);
+	if (use != RingUse::no_ring && (ring.open() || serve(ring, Class::unbounded)))
+		return 1;
+	if (use == RingUse::closed_ring && !close_and_await_exit(ring))
+		return 1;
+	if (use == RingUse::busy && !keep_busy(ring, work))
+		return 1;
+	abort();
 }
 
 } // namespace
@@ -154,6 +145,7 @@ FIXTURE(core)
 FIXTURE_VARIANT(core)
 {
 	RingUse use;
+	/* Whether core_pattern sends the core file to a pipe. */
 	bool piped;
 };
 
@@ -171,7 +163,7 @@ FIXTURE_SETUP(core)
 
 	if (piped && must_not_disturb())
 		SKIP(return, "%s", must_not_disturb());
-	/* By others nothing shall be dumped, as it would stay, or be reported to somebody. */
+	/* Elsewhere a core file would stay, and a program might report it to somebody. */
 	if (!piped && pattern.find_first_of("/|@%") != std::string::npos)
 		SKIP(return, "%s", skip::no_core_file);
 	self->dir = new std::string(dir);
@@ -201,25 +193,25 @@ FIXTURE_TEARDOWN(core)
 	delete self->dir;
 }
 
-/* The core file of a child that used a ring so. */
-static std::vector<char> dump(const std::string &dir, bool piped, RingUse use)
+/* The core file of a child that has used a ring as @use says. */
+static std::string dump(const std::string &dir, bool piped, RingUse use)
 {
 	const std::string path = dir + "/core";
-	std::vector<char> file;
+	std::string file;
 	std::error_code err;
 	Process child;
 
 	if (piped && mkfifo(path.c_str(), 0600))
 		return {};
-	if (child.start([&](Process &) { return prepare_and_crash(dir, use), 0; }))
+	if (child.start([&](Process &) { return use_ring_and_crash(dir, use); }))
 		return {};
-	/* It does not end before all was read. */
+	/* The child does not end before all has been read. */
 	if (piped)
-		file = slurp(path);
+		file = read_all(path);
 	child.await_end();
 	for (const auto &entry : std::filesystem::directory_iterator(dir, err)) {
 		if (!piped)
-			file = slurp(entry.path());
+			file = read_all(entry.path());
 		std::filesystem::remove(entry.path(), err);
 	}
 	return file;
@@ -227,7 +219,7 @@ static std::vector<char> dump(const std::string &dir, bool piped, RingUse use)
 
 TEST_F(core, is_whole)
 {
-	/* Where none is written of a process without a ring, none can be missed. */
+	/* Here a process without a ring has a core file, or none can be expected with a ring. */
 	if (parse(dump(*self->dir, variant->piped, RingUse::no_ring), self->memory).cut)
 		SKIP(return, "%s", skip::no_core_file);
 
@@ -236,7 +228,7 @@ TEST_F(core, is_whole)
 
 	ASSERT_FALSE(core.cut)
 	{
-		TH_LOG("the core file is cut, if there is one, though nobody interrupts it");
+		TH_LOG("the core file is cut short or missing, though nobody interrupted the dump");
 		TH_LOG("v7.3 cures this (6.12.115): see vfs_coredump() in fs/coredump.c");
 	}
 	ASSERT_TRUE(core.memory) TH_LOG("memory is missing from the core file");

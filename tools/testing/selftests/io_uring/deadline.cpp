@@ -86,3 +86,22 @@ bool await_byte(int fd)
 			return read(fd, &byte, 1) == 1;
 	return false;
 }
+
+std::string read_to_end(int fd)
+{
+	const Deadline deadline(limit::event);
+	struct pollfd p = { .fd = fd, .events = POLLIN, .revents = 0 };
+	std::string all, part(1 << 16, '\0');
+
+	while (!deadline.over()) {
+		if (poll(&p, 1, deadline.poll_ms()) != 1)
+			continue;
+
+		const ssize_t len = read(fd, part.data(), part.size());
+
+		if (len <= 0)
+			break;
+		all.append(part, 0, static_cast<size_t>(len));
+	}
+	return all;
+}

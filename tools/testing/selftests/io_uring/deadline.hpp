@@ -7,6 +7,7 @@
 #define DEADLINE_HPP
 
 #include <chrono>
+#include <string>
 
 using std::chrono::milliseconds;
 
@@ -71,6 +72,9 @@ private:
 
 /* True once a byte came from @fd; false at the end of the file, or after limit::event. */
 bool await_byte(int fd);
+
+/* What comes from @fd until its writers have closed it, or limit::event has passed. */
+std::string read_to_end(int fd);
 
 /* From now on, and in children, notes what was_paused() tells. */
 void watch_for_pauses();

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * To who debugs a process, its workers are threads like others: each has the name of the
- * thread that it works for, registers of user space, and an end that is reported; and a
- * debugger that is gone has left no trace.  To ptrace(2), PTRACE_DETACH restarts the
- * thread, and waitpid(2) tells of each tracee's end.  For gdb, strace and CRIU, which
- * attach to all threads of a process.  create_io_thread() and io_wq_worker() see to it.
+ * A debugger can treat the workers of a process like its other threads.  A worker is named by the
+ * thread that it works for, and has registers of user space.  Its end is reported to its tracer
+ * by waitpid(2), and after PTRACE_DETACH it goes on as if it had not been traced.  gdb, strace and
+ * CRIU attach to all threads of a process, and rely on that.
+ * create_io_thread() gives a worker its name and registers; io_wq_worker() stops for a tracer.
  */
-#include <array>
 #include <elf.h>
 #include <errno.h>
 #include <fstream>
@@ -27,12 +26,12 @@
 
 namespace {
 
-/* Whether threads have the numbers here that the kernel names their workers by. */
+/* True if we see the TIDs by which the kernel names workers: those of the first PID namespace. */
 bool in_first_pid_namespace()
 {
 	char name[PATH_MAX] = "";
 
-	/* PID_NS_INIT_INO of <linux/nsfs.h> */
+	/* The number is PID_NS_INIT_INO of <linux/nsfs.h>. */
 	return readlink("/proc/self/ns/pid", name, sizeof(name) - 1) > 0 &&
 	       strcmp(name, "pid:[4026531836]") == 0;
 }
@@ -55,23 +54,19 @@ std::string status_of(pid_t pid, pid_t tid, const std::string &key)
 	return {};
 }
 
-/* The registers of a thread that is stopped for us; or -errno. */
-struct Registers {
-	std::vector<char> bytes = std::vector<char>(4096);
-	int err = 0;
+/* The registers of a thread that we have stopped; empty if it has none to show. */
+std::vector<char> registers(pid_t tid)
+{
+	std::vector<char> bytes(4096);
+	struct iovec iov = { .iov_base = bytes.data(), .iov_len = bytes.size() };
 
-	explicit Registers(pid_t tid)
-	{
-		struct iovec iov = { .iov_base = bytes.data(), .iov_len = bytes.size() };
-
-		err = ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &iov) ? -errno : 0;
-		bytes.resize(err ? 0 : iov.iov_len);
-	}
-};
+	bytes.resize(ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &iov) ? 0 : iov.iov_len);
+	return bytes;
+}
 
 } // namespace
 
-/* As ps(1) and top(1) show it: who would not know whose they are? */
+/* ps(1) and top(1) show this name, and nothing else says which thread a worker belongs to. */
 TEST(worker_is_named_by_its_thread)
 {
 	pid_t peers_tid = 0;
@@ -103,7 +98,7 @@ TEST(worker_is_named_by_its_thread)
 	ASSERT_TRUE(our_name != their_name);
 }
 
-/* Serves by its worker as often as it is told to, and then ends. */
+/* A child has its worker do a request at each of three steps, and then ends. */
 static int serve_stepwise(Process &self)
 {
 	Uring ring;
@@ -133,21 +128,23 @@ TEST(registers_are_of_user_space)
 		ASSERT_EQ(0, stop_traced(tid));
 	}
 
-	const Registers its(worker.tid()), owners(child.pid());
+	const auto of_worker = registers(worker.tid()), of_owner = registers(child.pid());
 
-	ASSERT_EQ(0, its.err) TH_LOG("PTRACE_GETREGSET: %s", strerror(-its.err));
-	ASSERT_EQ(0, owners.err) TH_LOG("PTRACE_GETREGSET: %s", strerror(-owners.err));
-	/* By their size, and by the code segment, gdb takes it for a thread of 32 bits, or not. */
-	ASSERT_EQ(owners.bytes.size(), its.bytes.size());
+	ASSERT_FALSE(of_worker.empty()) TH_LOG("PTRACE_GETREGSET fails for the worker");
+	/* gdb learns from the size and the code segment whether a thread runs 32-bit code. */
+	ASSERT_EQ(of_owner.size(), of_worker.size());
 #ifdef __x86_64__
 	constexpr unsigned long long end_of_user_space = 1ULL << 56;
-	struct user_regs_struct theirs, ours;
+	struct user_regs_struct workers, owners;
 
-	memcpy(&theirs, its.bytes.data(), sizeof(theirs));
-	memcpy(&ours, owners.bytes.data(), sizeof(ours));
-	ASSERT_EQ(ours.cs, theirs.cs) TH_LOG("gdb cannot tell what kind of thread it is");
-	ASSERT_GT(end_of_user_space, theirs.rip) TH_LOG("it seems to run in the kernel");
-	ASSERT_GT(end_of_user_space, theirs.rsp) TH_LOG("its stack seems to be the kernel's");
+	memcpy(&workers, of_worker.data(), sizeof(workers));
+	memcpy(&owners, of_owner.data(), sizeof(owners));
+	ASSERT_EQ(owners.cs, workers.cs)
+	{
+		TH_LOG("gdb cannot tell whether the worker is a 32-bit thread");
+	}
+	ASSERT_GT(end_of_user_space, workers.rip) TH_LOG("the worker seems to run in the kernel");
+	ASSERT_GT(end_of_user_space, workers.rsp) TH_LOG("the worker has a stack of the kernel");
 #endif
 	for (const pid_t tid : { child.pid(), worker.tid() }) {
 		ASSERT_EQ(0, let_go(tid));
@@ -166,11 +163,10 @@ TEST(detach_leaves_no_trace)
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(worker.await_asleep());
 
-	constexpr std::array keys{ "Name", "State", "TracerPid", "SigPnd", "SigBlk" };
-	std::map<std::string, std::string> was;
+	std::map<std::string, std::string> before;
 
-	for (const char *key : keys)
-		was[key] = status_of(pid, worker.tid(), key);
+	for (const char *key : { "Name", "State", "TracerPid", "SigPnd", "SigBlk" })
+		before[key] = status_of(pid, worker.tid(), key);
 	for (int i = 0; i < 2; i++) {
 		if (trace(worker.tid()))
 			SKIP(return, "%s", skip::no_ptrace);
@@ -180,11 +176,12 @@ TEST(detach_leaves_no_trace)
 		{
 			TH_LOG("a worker that was traced does not go on: see io_wq_worker()");
 		}
-		for (const char *key : keys) {
-			const std::string is = status_of(pid, worker.tid(), key);
+		for (const auto &[key, value] : before) {
+			const std::string after = status_of(pid, worker.tid(), key);
 
-			ASSERT_TRUE(was[key] == is)
-				TH_LOG("%s was %s, and is %s", key, was[key].c_str(), is.c_str());
+			ASSERT_TRUE(value == after)
+				TH_LOG("%s was %s, and is %s", key.c_str(), value.c_str(),
+				       after.c_str());
 		}
 		ASSERT_EQ(0, child.go());
 		ASSERT_TRUE(child.await_step());
@@ -204,13 +201,14 @@ FIXTURE_TEARDOWN(end) {}
 
 FIXTURE_VARIANT(end)
 {
+	/* Whether the worker is blocked in a request, or idle. */
 	bool busy;
 };
 
 FIXTURE_VARIANT_ADD(end, of_idle_worker) { .busy = false };
 FIXTURE_VARIANT_ADD(end, of_busy_worker) { .busy = true };
 
-/* Its process ends; a tracee is there until its tracer was told. */
+/* The process ends.  A traced thread remains until its tracer has seen its end. */
 TEST_F(end, is_reported)
 {
 	Process child;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A ring may have no descriptor, only its place among the rings that its task registered
- * (IORING_SETUP_REGISTERED_FD_ONLY).  It is a ring like any other: workers stay with it, and
- * leave as it is unregistered, or as its task ends.  Such rings are for programs with more
- * rings than descriptors, or with code that closes descriptors of others.
+ * A ring may have no descriptor, but only an index among the rings that its task has registered
+ * (IORING_SETUP_REGISTERED_FD_ONLY).  Workers stay with it as with any ring, and leave when it is
+ * unregistered, or when its task ends.  Programs rely on that which have more rings than
+ * descriptors, or libraries that close descriptors of others.
  * io_uring_unreg_ringfd() and io_ringfd_unregister() let go of the ring's file.
  */
-#include <memory>
 #include <string.h>
 #include <sys/mman.h>
 #include <system_error>
@@ -26,7 +25,7 @@ namespace {
 constexpr unsigned entries = 4;
 constexpr size_t page = 65536; /* the largest that Linux has */
 
-/* A ring whose queues are in the program's own memory: a page for both, another for SQEs. */
+/* A ring in the program's own memory: one page has both queues, and another one the SQEs. */
 class FdlessRing {
 public:
 	/* 0, or -errno. */
@@ -64,7 +63,7 @@ int FdlessRing::open()
 
 	const __u64 rings = reinterpret_cast<uintptr_t>(memory), sqes = rings + page;
 
-	/* The last 64 bits of each, which liburing 2.3 has no name for. */
+	/* These are the user_addr of both, their last 64 bits, which liburing 2.3 does not name. */
 	memcpy(reinterpret_cast<char *>(&p.cq_off + 1) - sizeof(rings), &rings, sizeof(rings));
 	memcpy(reinterpret_cast<char *>(&p.sq_off + 1) - sizeof(sqes), &sqes, sizeof(sqes));
 	p.flags = IORING_SETUP_NO_MMAP | IORING_SETUP_REGISTERED_FD_ONLY;
@@ -160,7 +159,7 @@ TEST_F(fdless, unregistered)
 	const WorkerSet worker = WorkerSet::now();
 	const RingEnd end = ring.end();
 
-	/* While others end, this task's as well. */
+	/* The end of another ring of this task makes the kernel decide about idle workers. */
 	{
 		Uring other;
 
@@ -180,13 +179,12 @@ TEST_F(fdless, unregistered)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
-/* With its thread the ring ends, as nobody else can reach it. */
+/* The ring ends with its thread, as no other has it registered. */
 TEST_F(fdless, thread_ends)
 {
 	FdlessRing &ring = *self->ring;
-	auto peer = std::make_unique<PeerThread>();
-
-	const int err = peer->run([&] {
+	PeerThread peer;
+	const int err = peer.run([&] {
 		const int err = ring.open();
 
 		return err ? err : ring.serve();
@@ -202,17 +200,15 @@ TEST_F(fdless, thread_ends)
 	const WorkerSet worker = WorkerSet::now();
 	RingEnd end;
 
-	ASSERT_EQ(0, peer->run([&] {
+	ASSERT_EQ(0, peer.run([&] {
 		end = ring.end();
 		return 0;
 	}));
 	ASSERT_EQ(1U, worker.count());
 
-	/* The thread's end waits for its worker: so wait for both at the same time. */
-	std::thread end_peer([&] { peer.reset(); });
-
+	peer.end();
 	ASSERT_WORKERS_END(worker);
-	end_peer.join();
+	peer.join();
 	ASSERT_TRUE(end.await())
 	{
 		TH_LOG("the ring of a thread that ended was not freed");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * With IOSQE_ASYNC of io_uring_enter(2), a worker does what would be done without: a request
- * about no file fails, who must not wait does not, who may have to is parked and holds no worker,
- * and one that ends several times does so.  For all who keep their submissions short by that
- * flag.  io_wq_submit_work() issues it.
+ * A request with IOSQE_ASYNC goes to a worker at once, and ends as it would without that flag: it
+ * fails without a file; with RWF_NOWAIT it does not wait; while it waits for data it is polled for,
+ * and holds no worker; and a multishot request goes on after each completion.  Programs that use
+ * the flag to keep their submissions short rely on that.  A worker issues such a request by
+ * io_wq_submit_work().
  */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <utility>
 
 #include "harness.hpp"
 #include "work.hpp"
@@ -19,6 +19,7 @@ namespace {
 constexpr __u8 read_multishot = 49;
 constexpr int no_file = 1'000'000;
 
+/* Prepares a request for a worker, to be completed and submitted by the caller. */
 struct io_uring_sqe *prepare(Uring &ring, __u8 op, int fd, void *to = nullptr, unsigned len = 0)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
@@ -26,23 +27,6 @@ struct io_uring_sqe *prepare(Uring &ring, __u8 op, int fd, void *to = nullptr, u
 	io_uring_prep_rw(op, sqe, fd, to, len, 0);
 	sqe->flags |= IOSQE_ASYNC;
 	return sqe;
-}
-
-/* The next completion's result and flags; -ETIME after limit::event. */
-std::pair<int, unsigned> completion(Uring &ring)
-{
-	const Deadline deadline(limit::event);
-	struct io_uring_cqe *cqe;
-
-	while (io_uring_peek_cqe(ring.get(), &cqe)) {
-		if (deadline.over())
-			return { -ETIME, 0 };
-		deadline.back_off();
-	}
-	const std::pair<int, unsigned> seen(cqe->res, cqe->flags);
-
-	io_uring_cqe_seen(ring.get(), cqe);
-	return seen;
 }
 
 } // namespace
@@ -57,8 +41,8 @@ TEST(no_such_file)
 		prepare(ring, IORING_OP_READ, no_file, &byte, 1)->flags |= flags | IOSQE_IO_LINK;
 		io_uring_prep_nop(io_uring_get_sqe(ring.get()));
 		ASSERT_EQ(2, io_uring_submit(ring.get()));
-		ASSERT_EQ(-EBADF, completion(ring).first);
-		ASSERT_EQ(-ECANCELED, completion(ring).first);
+		ASSERT_EQ(-EBADF, ring.take().result);
+		ASSERT_EQ(-ECANCELED, ring.take().result);
 	}
 }
 
@@ -73,22 +57,21 @@ TEST(who_must_not_wait)
 	prepare(ring, IORING_OP_READ, pipe.rd.get(), &byte, 1)->rw_flags = RWF_NOWAIT;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 
-	const int result = completion(ring).first;
+	const int result = ring.take().result;
 
-	/* preadv2(2): the latter before v6.2, where pipes cannot do without waiting. */
+	/* Before v6.2 a read of a pipe did not support RWF_NOWAIT of preadv2(2). */
 	ASSERT_TRUE(result == -EAGAIN || result == -EOPNOTSUPP) TH_LOG("%d", result);
 }
 
-/* There is one worker for all of them. */
+/* Three reads wait for data.  Then the only worker must be free for another request. */
 TEST(who_may_have_to_wait)
 {
-	unsigned one_worker[2] = { 1, 1 };
 	PipeEnds pipes[3];
 	Uring ring;
 	char byte;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	ASSERT_EQ(0, ring.limit_workers(1, 1));
 	for (PipeEnds &pipe : pipes) {
 		ASSERT_EQ(0, pipe.open());
 		prepare(ring, IORING_OP_READ, pipe.rd.get(), &byte, 1);
@@ -96,7 +79,7 @@ TEST(who_may_have_to_wait)
 	}
 	ASSERT_EQ(0, serve(ring, Class::unbounded))
 	{
-		TH_LOG("a read that waits for data keeps the worker from others");
+		TH_LOG("a read that waits for data keeps the worker from other requests");
 	}
 	for (const PipeEnds &pipe : pipes) {
 		ASSERT_EQ(1, write(pipe.wr.get(), "", 1));
@@ -126,7 +109,7 @@ TEST_F(multishot, ends_as_often_as_asked)
 	address.sun_family = AF_UNIX;
 	auto *generic = reinterpret_cast<struct sockaddr *>(&address);
 
-	/* By a name of the kernel's choice, in no file system. */
+	/* The kernel chooses a name that is in no file system. */
 	if (!listener || bind(listener.get(), generic, sizeof(sa_family_t)))
 		SKIP(return, "%s", skip::no_socket);
 	ASSERT_EQ(0, listen(listener.get(), 8));
@@ -139,7 +122,7 @@ TEST_F(multishot, ends_as_often_as_asked)
 
 		ASSERT_EQ(0, connect(client.get(), generic, length));
 
-		const auto [result, flags] = completion(ring);
+		const auto [result, flags] = ring.take();
 
 		ASSERT_LE(0, result) TH_LOG("connection %d", i);
 		ASSERT_TRUE(flags & IORING_CQE_F_MORE) TH_LOG("connection %d", i);
@@ -147,7 +130,7 @@ TEST_F(multishot, ends_as_often_as_asked)
 	}
 }
 
-/* What cannot be polled cannot end more than once. */
+/* A file that cannot be polled has no multishot reads. */
 TEST(multishot_of_file)
 {
 	const Fd file = memory_file();
@@ -158,7 +141,7 @@ TEST(multishot_of_file)
 	prepare(ring, read_multishot, file.get())->flags |= IOSQE_BUFFER_SELECT;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 
-	const int result = completion(ring).first;
+	const int result = ring.take().result;
 
 	if (result == -EINVAL)
 		SKIP(return, "%s", skip::no_request);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A process that is frozen with its workers does not run, and is told to be frozen at each
- * look; thawed, it goes on, and its workers leave with its last ring.  To Documentation/
- * admin-guide/cgroup-v2.rst "all processes in the cgroup will be stopped" until they are
- * thawed, and to freezer-subsystem.rst of the first version FROZEN ones "will not run".
- * For batteries, and for who moves containers.  Signals and task work wake workers, which
- * have to look for the freezer then: get_signal() in io_wq_worker() does so.
+ * A process that is frozen by a cgroup does not run, and neither do its workers; and the cgroup
+ * says all the time that it is frozen.  After the thaw the process goes on, and its workers leave
+ * with its last ring.  By cgroup-v2.rst of the kernel's admin-guide, "all processes in the cgroup
+ * will be stopped" until the thaw, and by freezer-subsystem.rst of cgroup 1, FROZEN ones "will not
+ * run".  Whoever saves power or moves containers relies on that.  Signals and task work wake
+ * workers, which must then look for the freezer: get_signal() in io_wq_worker() does so.
  */
+#include <errno.h>
 #include <thread>
 #include <time.h>
 
@@ -25,6 +26,21 @@ milliseconds cpu_time(pid_t pid)
 	if (clock_getcpuclockid(pid, &clock) == 0)
 		clock_gettime(clock, &time);
 	return milliseconds(time.tv_sec * 1'000 + time.tv_nsec / 1'000'000);
+}
+
+/* Submits @nr time-outs, of which one is due each 25 ms.  0, or -errno. */
+int submit_timeouts(Uring &ring, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		struct __kernel_timespec time = { .tv_sec = 0,
+						  .tv_nsec = (50 + 25 * i) * 1'000'000L };
+
+		/* The kernel copies the time at submission. */
+		io_uring_prep_timeout(io_uring_get_sqe(ring.get()), &time, 0, 0);
+		if (const int ret = io_uring_submit(ring.get()); ret != 1)
+			return ret < 0 ? ret : -EIO;
+	}
+	return 0;
 }
 
 } // namespace
@@ -48,11 +64,11 @@ FIXTURE_TEARDOWN(frozen)
 
 FIXTURE_VARIANT(frozen)
 {
-	/* A thread waits in the kernel for completions. */
+	/* Whether a thread of the process waits for completions, in the kernel. */
 	bool waits = false;
-	/* Requests that complete as it is frozen: time-outs. */
+	/* Whether requests, time-outs, complete while it is frozen. */
 	bool completes = false;
-	/* The other descriptor of its ring is closed as it is frozen. */
+	/* Whether its ring is closed while it is frozen, by the parent, who closes it last. */
 	bool closes = false;
 };
 
@@ -63,7 +79,7 @@ FIXTURE_VARIANT_ADD(frozen, as_its_ring_is_closed) { .closes = true };
 
 TEST_F(frozen, does_not_run)
 {
-	constexpr unsigned nr = 20;
+	const unsigned timeouts = variant->completes ? 20 : 0;
 	const Cgroup &freezer = *self->freezer;
 	Work busy(Class::unbounded);
 	Process child;
@@ -73,10 +89,9 @@ TEST_F(frozen, does_not_run)
 	const RingEnd end = ring.end();
 
 	ASSERT_EQ(0, child.start([&](Process &us) {
-		struct __kernel_timespec times[nr] = {};
-		const unsigned want = 1 + (variant->completes ? nr : 0);
+		const unsigned want = 1 + timeouts;
 
-		/* One worker is idle, another is busy. */
+		/* The bounded worker is idle then, and the unbounded one is blocked. */
 		if (serve(ring, Class::bounded) || busy.submit(ring))
 			return 1;
 		if (variant->closes) {
@@ -84,15 +99,12 @@ TEST_F(frozen, does_not_run)
 				return 2;
 			ring.close();
 		}
-		for (unsigned i = 0; variant->completes && i < nr; i++) {
-			times[i].tv_nsec = (50 + 25 * i) * 1'000'000L;
-			io_uring_prep_timeout(io_uring_get_sqe(ring.get()), &times[i], 0, 0);
-		}
-		if (variant->completes && io_uring_submit(ring.get()) != nr)
+		if (submit_timeouts(ring, timeouts))
 			return 3;
 		std::thread waiter([&] {
 			struct io_uring_cqe *cqe;
 
+			/* The freezer interrupts the wait. */
 			while (variant->waits && io_uring_wait_cqe_nr(ring.get(), &cqe, want)) {
 			}
 		});
@@ -125,10 +137,11 @@ TEST_F(frozen, does_not_run)
 		Deadline(limit::grace).back_off(30);
 		ASSERT_TRUE(freezer.frozen())
 		{
-			TH_LOG("at look %d it is not frozen any more: see io_wq_worker()", look);
+			TH_LOG("at look %d the process is frozen no more: see io_wq_worker()",
+			       look);
 		}
 	}
-	/* Task work may pass, as of completions; that is not to run. */
+	/* Task work of completions may take some CPU time. */
 	const milliseconds ran = cpu_time(pid) - before;
 
 	ASSERT_GT(60, ran.count())

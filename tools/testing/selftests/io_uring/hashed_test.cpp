@@ -83,12 +83,11 @@ do {										\
  */
 static int stall(Uring &ring, const Fd &file, AbsentPage &page)
 {
-	unsigned two_workers[2] = { 2, 1 };
 	Work work(Class::bounded);
 
 	if (const int err = ring.open())
 		return err;
-	if (const int err = io_uring_register_iowq_max_workers(ring.get(), two_workers))
+	if (const int err = ring.limit_workers(2, 1))
 		return err;
 	if (const int err = work.submit(ring))
 		return err;
@@ -212,15 +211,13 @@ TEST(others_do_not_wait)
 /* What is linked to a write that others wait for is not lost behind them. */
 TEST(links_between_writes)
 {
-	unsigned one_worker[2] = { 1, 1 };
 	const Fd file = memory_file();
 	Work work(Class::bounded);
 	Uring ring;
 
 	ASSERT_TRUE(file);
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
-	ASSERT_EQ(0, work.submit(ring));
+	ASSERT_EQ(0, work.occupy(ring));
 	queue_write(ring, file, "", first, IOSQE_IO_LINK);
 	queue_nop(ring, linked);
 	queue_write(ring, file, "", second);

@@ -21,8 +21,8 @@ std::string unique_name()
 }
 
 /*
- * Awaits that the other end of the pipe is closed, or @test ends: a child of the test has that
- * pipe as well, and does not end while it is frozen.
+ * Waits until the process @test closes its end of the pipe, or ends.  The pipe alone would not do:
+ * children of the test have that end as well, and a frozen child does not end with the test.
  */
 static void await_end_of(pid_t test)
 {
@@ -54,7 +54,7 @@ int Janitor::start(const std::function<bool()> &clean)
 		return 0;
 	});
 
-	/* From here on it can do without this process. */
+	/* The cleaner outlives this process, and ends by itself. */
 	const bool ready = !err && cleaner.await_step();
 
 	cleaner.release();

@@ -22,7 +22,7 @@
 
 namespace {
 
-/* The line of /proc/kallsyms that has @symbol, empty if none. */
+/* The line of /proc/kallsyms with @symbol, or an empty one. */
 std::string kallsyms_line(std::string_view symbol)
 {
 	std::ifstream kallsyms("/proc/kallsyms");
@@ -34,7 +34,7 @@ std::string kallsyms_line(std::string_view symbol)
 	return {};
 }
 
-/* By a security module, seccomp, or a kernel without the call. */
+/* True if a security module or seccomp forbids a call that returned @ret, or no kernel has it. */
 bool refused(int ret)
 {
 	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
@@ -48,7 +48,7 @@ const char *io_uring_forbidden()
 	const int file = STDERR_FILENO;
 	int disabled = 0;
 
-	/* seccomp may say so, too, and that of a container does. */
+	/* seccomp may return ENOSYS as well, and that of containers does. */
 	if (ring.get() == -ENOSYS && kallsyms_line("io_wq_create").empty())
 		return skip::no_io_uring;
 	std::ifstream("/proc/sys/kernel/io_uring_disabled") >> disabled;
@@ -62,7 +62,7 @@ const char *io_uring_forbidden()
 	return nullptr;
 }
 
-/* /proc is that of another PID namespace where it knows us by another name. */
+/* False if /proc is that of another PID namespace, where this process has another PID. */
 bool proc_is_ours()
 {
 	char self[16] = "";
@@ -70,9 +70,9 @@ bool proc_is_ours()
 	return readlink("/proc/self", self, sizeof(self) - 1) > 0 && atoi(self) == getpid();
 }
 
-constexpr unsigned rings = 64; /* of the largest test */
+constexpr unsigned rings = 64; /* that the largest test has open */
 
-/* Whether @need of what @resource limits can be had, if need be by the hard limit. */
+/* Raises the limit of @resource to the hard limit if it is below @need.  True if that is enough. */
 bool enough(__rlimit_resource_t resource, rlim_t need)
 {
 	struct rlimit limit;
@@ -86,19 +86,19 @@ bool enough(__rlimit_resource_t resource, rlim_t need)
 	return limit.rlim_cur >= need;
 }
 
-/* Each ring with the event of its end. */
+/* A ring takes a descriptor, and the event of its end up to three. */
 bool enough_files()
 {
 	return enough(RLIMIT_NOFILE, 4UL * rings);
 }
 
-/* Two pages a ring, and rings whose end is still to come. */
+/* A ring takes two pages, and so do closed rings that have not ended. */
 bool enough_memory()
 {
 	if (enough(RLIMIT_MEMLOCK, 4UL * rings * static_cast<rlim_t>(getpagesize())))
 		return true;
 
-	/* Needed if rings count at all: since v6.14, unless privileged (io_create_region()). */
+	/* Rings count since v6.14, unless privileged (io_create_region()): then this one fails. */
 	struct io_uring_params p = {};
 	struct rlimit limit, none;
 
@@ -111,7 +111,7 @@ bool enough_memory()
 	return !!ring;
 }
 
-/* A few bytes are written to files in memory. */
+/* Tests write a few bytes to files in memory. */
 bool enough_file_size()
 {
 	return enough(RLIMIT_FSIZE, 4096);
@@ -131,7 +131,7 @@ Threads try_threads()
 		} catch (const std::system_error &why) {
 			if (why.code() != std::errc::resource_unavailable_try_again)
 				return no_threads;
-			/* It is also what lacks memory for a stack. */
+			/* The error is the same if there is no memory for a stack. */
 			return in_child([] { return 0; }) == -EAGAIN ? few_threads : no_room;
 		}
 		return enough_threads;
@@ -158,7 +158,7 @@ const char *threads_lacking()
 	}
 }
 
-/* What class Work takes to make requests that wait until they are let go. */
+/* Why class Work cannot make requests that wait until it releases them, or a null pointer. */
 const char *waiting_lacking()
 {
 	constexpr int need = 30; /* as long as a test may take */
@@ -172,7 +172,7 @@ const char *waiting_lacking()
 	return seconds && seconds < need ? skip::short_lease : nullptr;
 }
 
-/* Which list of the kernel's functions has @symbol, or a null pointer. */
+/* Says which list of the kernel's functions has @symbol; a null pointer if none has. */
 const char *symbol_source(std::string_view symbol)
 {
 	if (!kallsyms_line(symbol).empty())
@@ -187,7 +187,7 @@ const char *symbol_source(std::string_view symbol)
 	return nullptr;
 }
 
-/* Whether @name is 1 in the environment. */
+/* True if the variable @name is 1 in the environment. */
 bool demanded(const char *name)
 {
 	const char *value = getenv(name);
@@ -245,24 +245,4 @@ const char *must_not_disturb()
 unsigned long symbol_address(std::string_view symbol)
 {
 	return strtoul(kallsyms_line(symbol).c_str(), nullptr, 16);
-}
-
-std::vector<std::string> symbols_at(const std::vector<unsigned long> &addresses)
-{
-	std::vector<std::pair<unsigned long, std::string>> best(addresses.size());
-	std::vector<std::string> names;
-	std::ifstream kallsyms("/proc/kallsyms");
-	std::string line;
-
-	while (std::getline(kallsyms, line)) {
-		const unsigned long start = strtoul(line.c_str(), nullptr, 16);
-
-		for (size_t i = 0; i < addresses.size(); i++)
-			if (start <= addresses[i] && start > best[i].first)
-				best[i] = { start, line };
-	}
-	for (const auto &[start, symbol] : best)
-		if (start)
-			names.push_back(symbol.substr(symbol.find_last_of(' ') + 1) + "()");
-	return names;
 }

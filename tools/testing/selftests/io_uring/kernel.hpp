@@ -82,7 +82,5 @@ const char *must_not_disturb();
 
 /* The address of a function of the kernel, 0 if /proc/kallsyms does not tell. */
 unsigned long symbol_address(std::string_view symbol);
-/* The functions of the kernel that have @addresses, none if /proc/kallsyms does not tell. */
-std::vector<std::string> symbols_at(const std::vector<unsigned long> &addresses);
 
 #endif /* KERNEL_HPP */

@@ -180,12 +180,11 @@ TEST_F(two_threads, shared_ring_in_flight_ends_both_pools)
 /* The ring keeps the limits, too, and passes them on to tasks that use it later. */
 TEST_F(two_threads, limits_bind_the_newcomer)
 {
-	unsigned limits[2] = { 1, 1 };
 	size_t workers = 0;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	ASSERT_EQ(0, ring.limit_workers(1, 1));
 	const RingEnd end = ring.end();
 
 	for (Class c : { Class::bounded, Class::unbounded }) {

@@ -22,10 +22,7 @@ static int become_another_user()
 	/* A PID is not unique where there are PID namespaces. */
 	static const uid_t uid = 0x7f000000U + std::random_device()() % 0xffffff;
 
-	if (setresuid(uid, uid, uid))
-		return -errno;
-	die_with_parent();
-	return 0;
+	return become_user(uid);
 }
 
 static int try_fork()

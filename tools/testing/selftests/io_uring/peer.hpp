@@ -21,6 +21,14 @@ public:
 	/* Runs @step there.  What it returns, or -ETIME if it takes longer than limit::event. */
 	[[nodiscard]] int run(std::function<int()> step);
 
+	/*
+	 * Tells the thread to end, and does not wait: it ends only after its workers, so that a
+	 * test has to look at these first.
+	 */
+	void end() { thread.request_stop(); }
+	/* Waits for the thread's end. */
+	void join() { thread.join(); }
+
 private:
 	void loop(const std::stop_token &stop);
 

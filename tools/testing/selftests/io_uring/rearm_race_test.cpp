@@ -53,13 +53,12 @@ TEST_F_TIMEOUT(new_work, meets_leaving_worker, 170)
 {
 	const Fd nothing = Fd::from(epoll_create1(EPOLL_CLOEXEC));
 	Chore chore(variant->how);
-	unsigned one_worker[2] = { 1, 1 };
 	Uring ring, next;
 	PeerThread peer;
 
 	/* With one worker, no other can do what it has left behind. */
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	ASSERT_EQ(0, ring.limit_workers(1, 1));
 	Moment moment(ring);
 
 	while (moment.next()) {
@@ -107,12 +106,11 @@ FIXTURE_TEARDOWN(next_work) {}
 TEST_F_TIMEOUT(next_work, meets_worker_going_idle, 170)
 {
 	Chore chore(Punt::natural);
-	unsigned one_worker[2] = { 1, 1 };
 	Uring ring;
 
 	/* With one worker, no other can do what it has left behind. */
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), one_worker));
+	ASSERT_EQ(0, ring.limit_workers(1, 1));
 	Moment moment(ring);
 
 	ASSERT_EQ(0, chore.submit(ring));

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <thread>
 
+#include "limited.hpp"
 #include "promise.hpp"
 
 /* Uses a ring, closes it, and awaits that the pool is empty. */
@@ -126,36 +127,19 @@ TEST(ring_in_the_place_of_the_last)
 
 TEST(limits_hold)
 {
-	const unsigned limits[2] = { 2, 3 };
-	unsigned set[2] = { limits[0], limits[1] };
+	constexpr unsigned bounded = 2, unbounded = 3;
 	Uring ring;
+	const auto submit = [&](Work &work) { return work.submit(ring); };
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), set));
+	ASSERT_EQ(0, ring.limit_workers(bounded, unbounded));
 	ASSERT_IDLE_EXIT(ring);
 
 	/* Workers beyond the limit may be late (see WorkerSet::await()), but hardly each time. */
 	ASSERT_EQ(0, ring.open());
 	for (int i = 0; i < 4; i++) {
-		Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6);
-		Work late(Class::bounded);
-
-		ASSERT_EQ(0, bounded.submit(ring));
-		ASSERT_EQ(0, unbounded.submit(ring));
-
-		const WorkerSet workers = WorkerSet::await(5);
-
-		ASSERT_EQ(5U, workers.count());
-		ASSERT_TRUE(workers.await_asleep());
-
-		/* No worker is free, so that nothing but the limit keeps another one away. */
-		ASSERT_EQ(0, late.submit(ring));
-		ASSERT_EQ(5U, WorkerSet::now().count());
-		for (Work *work : { &bounded, &unbounded, &late }) {
-			ASSERT_EQ(0, work->release());
-		}
-		ASSERT_EQ(0, ring.reap(13));
-		ASSERT_EQ(5U, WorkerSet::now().count());
+		ASSERT_LIMITED(ring, bounded, unbounded, submit, "io_wq_max_workers()");
+		ASSERT_EQ(bounded + unbounded, WorkerSet::now().count());
 	}
 
 	/* Zeroes ask for the limits that are set. */
@@ -163,8 +147,8 @@ TEST(limits_hold)
 		unsigned seen[2] = {};
 
 		ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), seen));
-		ASSERT_EQ(limits[0], seen[0]);
-		ASSERT_EQ(limits[1], seen[1]);
+		ASSERT_EQ(bounded, seen[0]);
+		ASSERT_EQ(unbounded, seen[1]);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include "ring.hpp"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <system_error>
 
@@ -44,6 +45,18 @@ int Uring::open(struct io_uring_params p)
 	}
 	opened = true;
 	return 0;
+}
+
+int Uring::open_sqpoll(unsigned flags, unsigned idle_ms, int wq_fd)
+{
+	struct io_uring_params p = {};
+
+	p.flags = IORING_SETUP_SQPOLL | flags;
+	p.sq_thread_idle = idle_ms;
+	p.wq_fd = static_cast<__u32>(wq_fd);
+	if (flags & IORING_SETUP_SQ_AFF)
+		p.sq_thread_cpu = static_cast<__u32>(sched_getcpu());
+	return open(p);
 }
 
 int Uring::map(int fd, struct io_uring_params &p)
@@ -95,6 +108,13 @@ int Uring::enable()
 				 0);
 }
 
+int Uring::limit_workers(unsigned bounded, unsigned unbounded)
+{
+	unsigned limits[2] = { bounded, unbounded };
+
+	return io_uring_register_iowq_max_workers(&ring, limits);
+}
+
 void Uring::close()
 {
 	if (!std::exchange(opened, false))
@@ -104,7 +124,7 @@ void Uring::close()
 	 * an array of 128-byte SQEs mapped, which holds the ring.
 	 */
 	unmap(ring);
-	/* The one flag that there may be; liburing 2.3 does not look for it itself. */
+	/* This flag says that the ring is registered; liburing 2.3 does not look for it. */
 	if (ring.int_flags)
 		io_uring_unregister_ring_fd(&ring);
 	::close(fd());
@@ -132,7 +152,7 @@ int Uring::wait(struct io_uring_cqe **cqe, const Deadline &deadline)
 		struct __kernel_timespec ts = { .tv_sec = ms / 1000,
 						.tv_nsec = ms % 1000 * 1'000'000L };
 		const int err = io_uring_wait_cqe_timeout(&ring, cqe, &ts);
-		/* Also where a completion came: a pause may be what it came of. */
+		/* To be asked even if a completion came, as a pause may have caused it. */
 		const bool over = deadline.over();
 
 		if ((err != -EINTR && err != -ETIME) || over)
@@ -180,4 +200,30 @@ int Uring::discard(unsigned nr)
 		io_uring_cqe_seen(&ring, cqe);
 	}
 	return 0;
+}
+
+TakenCqe Uring::take()
+{
+	struct io_uring_cqe *cqe;
+
+	if (const int err = wait(&cqe, Deadline(limit::event)))
+		return { .result = err, .flags = 0 };
+
+	const TakenCqe taken = { .result = cqe->res, .flags = cqe->flags };
+
+	io_uring_cqe_seen(&ring, cqe);
+	return taken;
+}
+
+int Uring::result_of(__u64 user_data)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(&ring, head, cqe)
+	{
+		if (cqe->user_data == user_data)
+			return cqe->res;
+	}
+	return -EINPROGRESS;
 }

@@ -22,6 +22,12 @@ inline constexpr unsigned register_clone_buffers = 30;
 inline constexpr unsigned register_resize_rings = 33;
 }
 
+/* What is told of a request that has ended. */
+struct TakenCqe {
+	int result;
+	unsigned flags;
+};
+
 class Uring {
 public:
 	Uring() = default;
@@ -36,6 +42,11 @@ public:
 	int open(unsigned flags = 0, int wq_fd = -1);
 	/* The same with all that io_uring_setup(2) takes, and @p.sq_entries if not 0. */
 	int open(struct io_uring_params p);
+	/*
+	 * A ring whose SQPOLL thread sleeps after @idle_ms without work: a thread of its own, or
+	 * with IORING_SETUP_ATTACH_WQ that of the ring @wq_fd.
+	 */
+	int open_sqpoll(unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1);
 	/* Starts a ring made with IORING_SETUP_R_DISABLED.  0, or -errno. */
 	int enable();
 	/*
@@ -43,6 +54,8 @@ public:
 	 * and maps it anew.  0, or -errno: -EINVAL where the kernel cannot.
 	 */
 	int resize(unsigned entries);
+	/* Sets how many workers of each class there may be; 0 changes nothing.  0, or -errno. */
+	int limit_workers(unsigned bounded, unsigned unbounded);
 	/* Goes on with the requests after those that another process submitted. */
 	void catch_up() { ring.sq.sqe_head = ring.sq.sqe_tail = *ring.sq.ktail; }
 	/* Unmaps and closes the ring.  Its end comes later, see RingEnd. */
@@ -62,6 +75,14 @@ public:
 	int reap(unsigned nr, int want = 0);
 	/* Takes @nr completions, whatever their results.  0, or -ETIME. */
 	int discard(unsigned nr);
+
+	/* Takes the next completion.  Its result is -ETIME if limit::event passed before. */
+	TakenCqe take();
+	/*
+	 * The result of the request @user_data if it is among the completions that are there,
+	 * else -EINPROGRESS.  Leaves them to be taken.
+	 */
+	int result_of(__u64 user_data);
 
 	int fd() const { return ring.ring_fd; }
 	struct io_uring *get() { return &ring; }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A ring with IORING_SETUP_SINGLE_ISSUER is one task's: to io_uring_setup(2) the kernel
- * fails others' requests "with -EEXIST".  That task ends at once, too, if completions wait
- * until it asks for them (IORING_SETUP_DEFER_TASKRUN), as it never will.  For servers with
- * a ring a thread.  __io_uring_add_tctx_node_from_submit() keeps others out, and
- * io_uring_try_cancel_requests() completes what is left.
+ * A ring with IORING_SETUP_SINGLE_ISSUER belongs to one task.  By io_uring_setup(2) the kernel
+ * fails requests of other tasks "with -EEXIST".  With IORING_SETUP_DEFER_TASKRUN completions wait
+ * until that task asks for them; and though it will never do so as it ends, it ends at once.
+ * Servers with one ring for each thread rely on that.  __io_uring_add_tctx_node_from_submit()
+ * keeps other tasks out, and io_uring_try_cancel_requests() completes what is left.
  */
 #include <errno.h>
 #include <thread>
@@ -34,7 +34,7 @@ FIXTURE_VARIANT(other_thread)
 FIXTURE_VARIANT_ADD(other_thread, single_issuer) { .setup_flags = IORING_SETUP_SINGLE_ISSUER };
 FIXTURE_VARIANT_ADD(other_thread, deferring) { .setup_flags = deferring };
 
-/* The ring is that of the thread which made it; nor is there a worker for another one. */
+/* The ring belongs to the thread that made it.  Another thread can submit nothing to it. */
 TEST_F(other_thread, is_kept_out)
 {
 	Work theirs(Class::bounded);
@@ -57,10 +57,11 @@ TEST_F(other_thread, is_kept_out)
 	{
 		TH_LOG("another thread may submit: see __io_uring_add_tctx_node_from_submit()");
 	}
-	ASSERT_EQ(-EEXIST, registered) TH_LOG("another thread may register: see __io_uring_register()");
+	ASSERT_EQ(-EEXIST, registered)
+		TH_LOG("another thread may register: see __io_uring_register()");
 	ASSERT_EQ(0U, WorkerSet::now().count());
 
-	/* What the other one has queued is left for its owner to submit. */
+	/* The entry that the other thread has queued can be submitted by the owner. */
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_EQ(0, theirs.release());
 	ASSERT_EQ(0, ring.reap(1));
@@ -75,6 +76,7 @@ enum class End { thread, exit, exec };
 
 FIXTURE_VARIANT(deferred)
 {
+	/* The end of what: a thread, or the process, by exit(2) or execve(2). */
 	End by;
 };
 
@@ -82,7 +84,10 @@ FIXTURE_VARIANT_ADD(deferred, as_thread_ends) { .by = End::thread };
 FIXTURE_VARIANT_ADD(deferred, as_process_exits) { .by = End::exit };
 FIXTURE_VARIANT_ADD(deferred, as_process_execs) { .by = End::exec };
 
-/* Requests that are done but not completed, and such that workers block in: none is queued. */
+/*
+ * Leaves requests that workers have done, but that are not completed, and others that workers are
+ * blocked in.  None waits for a worker.  Returns 0 if all went well.
+ */
 static int leave_pending(Uring &ring, Work &done, Work &blocked)
 {
 	if (ring.open(deferring) || done.submit(ring) || blocked.submit(ring))
@@ -93,7 +98,7 @@ static int leave_pending(Uring &ring, Work &done, Work &blocked)
 	return workers.count() != 8 || !workers.await_asleep() || done.release();
 }
 
-/* At once: not when the last request is done, and not never. */
+/* The task does not wait for a request to be done, let alone for ever. */
 TEST_F(deferred, ends_at_once)
 {
 	Work done(Class::unbounded, 4), blocked(Class::bounded, 4);
@@ -132,13 +137,13 @@ TEST_F(deferred, ends_at_once)
 	if (variant->by != End::exit) {
 		ASSERT_TRUE(child.await_step())
 		{
-			TH_LOG("it does not end: see io_uring_try_cancel_requests()");
+			TH_LOG("the task does not end: see io_uring_try_cancel_requests()");
 		}
 		ASSERT_EQ(0, child.go());
 	}
 	ASSERT_EQ(0, child.await_result(limit::prompt))
 	{
-		TH_LOG("it does not end: see io_uring_try_cancel_requests()");
+		TH_LOG("the task does not end: see io_uring_try_cancel_requests()");
 	}
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * With IORING_ENTER_SQ_WAIT of io_uring_enter(2), who has filled the submission queue of an
- * SQPOLL ring waits until there is room, or for a signal, and no longer.  For all who submit
- * faster than the thread takes.  io_sqpoll_wait_sq() waits, and io_sq_thread() wakes.
+ * A program that has filled the submission queue of an SQPOLL ring calls io_uring_enter(2) with
+ * IORING_ENTER_SQ_WAIT.  The call returns once there is room in the queue, or with a signal, and
+ * not before.  Programs that submit faster than the SQPOLL thread rely on that.
+ * io_sqpoll_wait_sq() waits, and io_sq_thread() wakes it.
  */
 #include <atomic>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include "harness.hpp"
 #include "workers.hpp"
 
-/* Fills the submission queue, without a word to the thread. */
+/* Fills the submission queue, and does not wake the thread. */
 static void fill(Uring &ring)
 {
 	struct io_uring_sq &sq = ring.get()->sq;
@@ -26,52 +27,49 @@ static void fill(Uring &ring)
 	io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
 }
 
-/* With IORING_ENTER_SQ_WAIT, until the thread takes an entry, or for a signal. */
 TEST(submitter_waits_for_room)
 {
-	std::atomic<int> told = -ETIME;
+	/* What the wait returned, or -ETIME as long as it lasts. */
+	std::atomic<int> result = -ETIME;
 	std::atomic<pid_t> waiter = 0;
-	struct io_uring_params p = {};
 	struct sigaction note = {};
 	Uring ring;
 	const auto wait = [&] {
 		waiter = gettid();
-		told = io_uring_enter(static_cast<unsigned>(ring.fd()), 0, 0, IORING_ENTER_SQ_WAIT,
-				      nullptr);
+		result = io_uring_enter(static_cast<unsigned>(ring.fd()), 0, 0,
+					IORING_ENTER_SQ_WAIT, nullptr);
 	};
 
 	note.sa_handler = [](int) {};
 	ASSERT_EQ(0, sigaction(SIGUSR1, &note, nullptr));
-	/* The thread goes to sleep at once. */
-	p.flags = IORING_SETUP_SQPOLL;
-	p.sq_thread_idle = 1;
-	const int err = ring.open(p);
+	const int err = ring.open_sqpoll();
 
 	if (err == -EPERM || err == -EACCES)
 		SKIP(return, "%s", skip::no_sqpoll);
 	ASSERT_EQ(0, err);
 	wait();
-	ASSERT_EQ(0, told.load()) TH_LOG("there is room");
+	ASSERT_EQ(0, result.load()) TH_LOG("there is room in an empty queue");
 
 	const Deadline deadline(limit::event);
 
+	/* A thread that sleeps takes no entry before it is woken. */
 	while (!(IO_URING_READ_ONCE(*ring.get()->sq.kflags) & IORING_SQ_NEED_WAKEUP)) {
 		ASSERT_FALSE(deadline.over());
 	}
 	fill(ring);
 	for (const bool by_signal : { true, false }) {
-		told = -ETIME;
+		result = -ETIME;
 		waiter = 0;
 		std::jthread thread(wait);
 
 		while (!waiter || !thread_asleep(getpid(), waiter)) {
 			ASSERT_FALSE(deadline.over())
 			{
-				TH_LOG("the queue is full, and its submitter does not wait");
+				TH_LOG("the queue is full, but the submitter does not wait");
 			}
 			deadline.back_off();
 		}
-		ASSERT_EQ(-ETIME, told.load());
+		ASSERT_EQ(-ETIME, result.load());
 		if (by_signal) {
 			ASSERT_EQ(0, pthread_kill(thread.native_handle(), SIGUSR1));
 		} else {
@@ -79,7 +77,7 @@ TEST(submitter_waits_for_room)
 						    IORING_ENTER_SQ_WAKEUP, nullptr));
 		}
 		thread.join();
-		ASSERT_EQ(0, told.load());
+		ASSERT_EQ(0, result.load());
 	}
 	ASSERT_EQ(0, ring.reap(64));
 }

@@ -7,34 +7,16 @@
  * which ends its pool as it exits.
  */
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <thread>
 
 #include "child.hpp"
 #include "promise.hpp"
 
-namespace {
-
-/* The thread sleeps after @idle_ms without work.  It is a new one, or that of ring @wq_fd. */
-int open_sqpoll(Uring &ring, unsigned flags = 0, unsigned idle_ms = 1, int wq_fd = -1)
-{
-	struct io_uring_params p = {};
-
-	p.flags = IORING_SETUP_SQPOLL | flags;
-	p.sq_thread_idle = idle_ms;
-	p.wq_fd = static_cast<__u32>(wq_fd);
-	if (flags & IORING_SETUP_SQ_AFF)
-		p.sq_thread_cpu = static_cast<__u32>(sched_getcpu());
-	return ring.open(p);
-}
-
-} // namespace
-
 const char *program_cannot_test(char **)
 {
 	Uring ring;
-	const int err = open_sqpoll(ring);
+	const int err = ring.open_sqpoll();
 
 	return err == -EPERM || err == -EACCES ? skip::no_sqpoll : nullptr;
 }
@@ -62,7 +44,7 @@ TEST_F(sqpoll, ring_ends_thread_and_pool)
 	Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
 	Uring ring;
 
-	ASSERT_EQ(0, open_sqpoll(ring, variant->flags, variant->idle_ms));
+	ASSERT_EQ(0, ring.open_sqpoll(variant->flags, variant->idle_ms));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
 	ASSERT_EQ(0, bounded.submit(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
@@ -101,8 +83,8 @@ TEST_F(attached, last_ring_ends_thread_and_pool)
 {
 	Uring first, second;
 
-	ASSERT_EQ(0, open_sqpoll(first));
-	ASSERT_EQ(0, open_sqpoll(second, IORING_SETUP_ATTACH_WQ, 1, first.fd()));
+	ASSERT_EQ(0, first.open_sqpoll());
+	ASSERT_EQ(0, second.open_sqpoll(IORING_SETUP_ATTACH_WQ, 1, first.fd()));
 	ASSERT_EQ(0, serve(first, Class::bounded));
 
 	const WorkerSet worker = WorkerSet::now(), thread = WorkerSet::sqpoll();
@@ -149,7 +131,7 @@ TEST_F(beside, task_keeps_its_pool)
 	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count());
-	ASSERT_EQ(0, open_sqpoll(sqpoll));
+	ASSERT_EQ(0, sqpoll.open_sqpoll());
 	ASSERT_EQ(0, serve(sqpoll, Class::bounded));
 
 	const WorkerSet theirs = WorkerSet::now().without(ours), thread = WorkerSet::sqpoll();
@@ -182,7 +164,7 @@ TEST(outlives_its_maker)
 	int err = -1;
 
 	std::thread([&] {
-		err = open_sqpoll(ring);
+		err = ring.open_sqpoll();
 		if (!err)
 			err = serve(ring, Class::bounded);
 	}).join();
@@ -230,7 +212,7 @@ TEST_F(process, ends_thread_and_pool)
 		Work work(Class::unbounded, 2);
 		Uring ring;
 
-		if (open_sqpoll(ring, 0, variant->idle_ms) || serve(ring, Class::bounded) ||
+		if (ring.open_sqpoll(0, variant->idle_ms) || serve(ring, Class::bounded) ||
 		    work.submit(ring))
 			return 1;
 		self.step();

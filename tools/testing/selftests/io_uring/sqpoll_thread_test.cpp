@@ -1,71 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The workers of an SQPOLL thread are bound like those of a task, by what is registered
- * with its ring: io_uring_register_iowq_max_workers(3) and io_uring_register_iowq_aff(3)
- * except no ring.  Its thread serves nobody but its process: io_uring_setup(2) has it
- * shared by IORING_SETUP_ATTACH_WQ, and __io_uring_setup() must not share it with
- * strangers, whose requests would be done as another process.  Nor does it hold rings: one
- * is released with its last descriptor, to close(2), whatever its thread is kept from.
- * For all who use SQPOLL.  See io_sqpoll_wq_cpu_affinity(), io_attach_sq_data() and
- * io_sq_thread_stop().
+ * An SQPOLL thread is no loophole.  Its workers keep to the limits and the affinity that are
+ * registered with its ring, as io_uring_register_iowq_max_workers(3) and
+ * io_uring_register_iowq_aff(3) except no ring.  Rings of another process cannot share it by
+ * IORING_SETUP_ATTACH_WQ, as their requests would be done by the wrong process.  And a ring ends
+ * with its last descriptor even if its thread is stopped, as by close(2) "the resources associated
+ * with the open file description are freed" then.  All who use SQPOLL rely on that.
+ * See io_sqpoll_wq_cpu_affinity(), io_attach_sq_data() and io_sq_thread_stop().
  */
 #include <errno.h>
 #include <sched.h>
 
 #include "child.hpp"
-#include "harness.hpp"
+#include "limited.hpp"
 #include "promise.hpp"
 #include "tracer.hpp"
 
-static int open_sqpoll(Uring &ring, int wq_fd = -1)
+/* A ring that is to share the SQPOLL thread of the ring @wq_fd. */
+static int open_attached(Uring &ring, int wq_fd)
 {
-	struct io_uring_params p = {};
-
-	p.flags = IORING_SETUP_SQPOLL | (wq_fd < 0 ? 0 : IORING_SETUP_ATTACH_WQ);
-	p.sq_thread_idle = 1;
-	p.wq_fd = static_cast<__u32>(wq_fd);
-	return ring.open(p);
+	return ring.open_sqpoll(IORING_SETUP_ATTACH_WQ, 1, wq_fd);
 }
 
 const char *program_cannot_test(char **)
 {
 	Uring ring;
-	const int err = open_sqpoll(ring);
+	const int err = ring.open_sqpoll();
 
 	return err == -EPERM || err == -EACCES ? skip::no_sqpoll : nullptr;
 }
 
 TEST(limits_hold_for_its_workers)
 {
-	constexpr unsigned limits[2] = { 2, 3 };
-	unsigned set[2] = { limits[0], limits[1] }, told[2] = {};
-	Work bounded(Class::bounded, 6), unbounded(Class::unbounded, 6), late(Class::bounded);
+	constexpr unsigned bounded = 2, unbounded = 3;
+	unsigned told[2] = {};
 	Uring ring;
+	const auto submit = [&](Work &work) { return work.submit(ring); };
 
-	ASSERT_EQ(0, open_sqpoll(ring));
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), set));
-	/* Zeroes ask. */
+	ASSERT_EQ(0, ring.open_sqpoll());
+	ASSERT_EQ(0, ring.limit_workers(bounded, unbounded));
+	/* Zeroes ask for the limits that are set. */
 	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), told));
-	ASSERT_EQ(limits[0], told[0]) TH_LOG("see io_register_iowq_max_workers()");
-	ASSERT_EQ(limits[1], told[1]) TH_LOG("see io_register_iowq_max_workers()");
-	ASSERT_EQ(0, bounded.submit(ring));
-	ASSERT_EQ(0, unbounded.submit(ring));
-
-	const WorkerSet workers = WorkerSet::await(5);
-
-	ASSERT_EQ(5U, workers.count());
-	ASSERT_TRUE(workers.await_asleep());
-	/* With no worker free, only the limit is against another. */
-	ASSERT_EQ(0, late.submit(ring));
-	ASSERT_TRUE(WorkerSet::sqpoll().await_asleep());
-	ASSERT_EQ(5U, WorkerSet::now().count())
-	{
-		TH_LOG("the limits are 2 and 3 workers: see io_register_iowq_max_workers()");
-	}
-	for (Work *work : { &bounded, &unbounded, &late }) {
-		ASSERT_EQ(0, work->release());
-	}
-	ASSERT_EQ(0, ring.reap(13));
+	ASSERT_EQ(bounded, told[0]) TH_LOG("see io_register_iowq_max_workers()");
+	ASSERT_EQ(unbounded, told[1]) TH_LOG("see io_register_iowq_max_workers()");
+	ASSERT_LIMITED(ring, bounded, unbounded, submit, "io_register_iowq_max_workers()");
 }
 
 TEST(affinity_holds_for_its_workers)
@@ -76,7 +54,7 @@ TEST(affinity_holds_for_its_workers)
 
 	if (CPU_EQUAL(&first, &last))
 		SKIP(return, "%s", skip::one_cpu);
-	ASSERT_EQ(0, open_sqpoll(ring));
+	ASSERT_EQ(0, ring.open_sqpoll());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(last), &last))
 		TH_LOG("see io_sqpoll_wq_cpu_affinity(), since v6.6");
 	ASSERT_EQ(0, work.submit(ring));
@@ -105,7 +83,7 @@ TEST(another_process_has_its_own)
 	Process child;
 	Uring ring;
 
-	ASSERT_EQ(0, open_sqpoll(ring));
+	ASSERT_EQ(0, ring.open_sqpoll());
 	ASSERT_EQ(0, serve(ring, Class::bounded));
 
 	const WorkerSet thread = WorkerSet::sqpoll(), worker = WorkerSet::now();
@@ -114,7 +92,7 @@ TEST(another_process_has_its_own)
 	ASSERT_EQ(0, child.start([&](Process &self) {
 		Uring attached;
 
-		if (open_sqpoll(attached, ring.fd()) || serve(attached, Class::bounded))
+		if (open_attached(attached, ring.fd()) || serve(attached, Class::bounded))
 			return 1;
 		self.step();
 		return 0;
@@ -122,7 +100,7 @@ TEST(another_process_has_its_own)
 	ASSERT_TRUE(child.await_step());
 	ASSERT_EQ(1U, WorkerSet::sqpoll(child.pid()).count())
 	{
-		TH_LOG("a stranger's ring is served by our thread: see io_attach_sq_data()");
+		TH_LOG("our thread serves a ring of another process: see io_attach_sq_data()");
 	}
 	ASSERT_EQ(1U, WorkerSet::now(child.pid()).count());
 	ASSERT_TRUE(worker.tids() == WorkerSet::now().tids());
@@ -138,7 +116,7 @@ FIXTURE_TEARDOWN(stopped) {}
 
 FIXTURE_VARIANT(stopped)
 {
-	/* Another ring keeps the thread alive. */
+	/* Whether the thread has another ring, and so goes on after the end of this one. */
 	bool shared;
 };
 
@@ -146,8 +124,8 @@ FIXTURE_VARIANT_ADD(stopped, with_another_ring) { .shared = true };
 FIXTURE_VARIANT_ADD(stopped, with_its_last_ring) { .shared = false };
 
 /*
- * By a debugger, which takes one thread of the process.  Each ring that does not end has
- * one of the 64 places of the machine: see stranger_test.
+ * A debugger stops the SQPOLL thread alone, and its ring is closed.  A ring that does not end then
+ * takes one of the 64 places that the whole machine has for ending rings: see stranger_test.
  */
 TEST_F(stopped, holds_no_ring)
 {
@@ -162,7 +140,7 @@ TEST_F(stopped, holds_no_ring)
 		Uring first, second;
 		Uring &ring = shared ? second : first;
 
-		if (open_sqpoll(first) || (shared && open_sqpoll(second, first.fd())) ||
+		if (first.open_sqpoll() || (shared && open_attached(second, first.fd())) ||
 		    serve(ring, Class::bounded) || io_uring_register_files(ring.get(), files, 2))
 			return 1;
 		ended.wr.close();
@@ -178,17 +156,17 @@ TEST_F(stopped, holds_no_ring)
 	const WorkerSet thread = WorkerSet::sqpoll(child.pid());
 
 	ASSERT_EQ(1U, thread.count());
-	/* The worker lets go of its request last, and has the thread free it. */
+	/* The worker still refers to its request after the completion; the thread frees it. */
 	ASSERT_TRUE(WorkerSet::now(child.pid()).await_asleep());
 	ASSERT_TRUE(thread.await_asleep());
 	if (trace(thread.tid()))
 		SKIP(return, "%s", skip::no_ptrace);
 	ASSERT_EQ(0, stop_traced(thread.tid()));
 	ASSERT_EQ(0, child.go());
-	ASSERT_TRUE(child.await_step()) TH_LOG("close(2) waits for an SQPOLL thread that is stopped");
+	ASSERT_TRUE(child.await_step()) TH_LOG("close(2) waits for the stopped SQPOLL thread");
 	ASSERT_TRUE(end.await())
 	{
-		TH_LOG("a closed ring waits for its SQPOLL thread, which is stopped");
+		TH_LOG("a closed ring does not end while its SQPOLL thread is stopped");
 		TH_LOG("see io_sq_thread_stop() in io_uring/sqpoll.c");
 	}
 	ASSERT_EQ(0, let_go(thread.tid()));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A pool ends with its task, at once and whatever its workers are doing, and no other pool ends
- * with it: not that of another thread, of a parent or of a child.  Processes that exit, execute
- * another program or are killed with io_uring in use rely on that.
+ * A pool ends with its task, at once and whatever its workers are doing.  No other pool ends with
+ * it: not that of another thread, of a parent or of a child.  Processes that exit, execute another
+ * program or are killed while they use io_uring rely on that.
  * io_uring_cancel_generic() ends the pool, and waits for its workers.
  */
 #include <semaphore>
@@ -15,27 +15,15 @@
 #include "peer.hpp"
 #include "promise.hpp"
 
-/* What the workers are at as their task ends. */
-FIXTURE(thread)
-{
-	PeerThread *peer;
-};
-
-FIXTURE_SETUP(thread)
-{
-	self->peer = new PeerThread;
-}
-
-FIXTURE_TEARDOWN(thread)
-{
-	delete self->peer;
-}
+FIXTURE(thread) {};
+FIXTURE_SETUP(thread) {}
+FIXTURE_TEARDOWN(thread) {}
 
 FIXTURE_VARIANT(thread)
 {
 	/* Whether the workers are blocked in requests as the thread ends, or idle. */
-	bool busy = false;
-	Class kind = Class::bounded;
+	bool busy;
+	Class kind;
 };
 
 FIXTURE_VARIANT_ADD(thread, idle) { .busy = false, .kind = Class::bounded };
@@ -43,10 +31,11 @@ FIXTURE_VARIANT_ADD(thread, idle_unbounded) { .busy = false, .kind = Class::unbo
 FIXTURE_VARIANT_ADD(thread, busy_bounded) { .busy = true, .kind = Class::bounded };
 FIXTURE_VARIANT_ADD(thread, busy_unbounded) { .busy = true, .kind = Class::unbounded };
 
-/* The ring stays, as it belongs to the process, and so does the pool of the other thread. */
+/* The ring belongs to the process and stays, and so does the pool of the other thread. */
 TEST_F(thread, ends_its_own_pool)
 {
 	Work work(variant->kind, 4);
+	PeerThread peer;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
@@ -55,7 +44,7 @@ TEST_F(thread, ends_its_own_pool)
 	const WorkerSet ours = WorkerSet::now();
 
 	ASSERT_EQ(1U, ours.count());
-	ASSERT_EQ(0, self->peer->run([&] {
+	ASSERT_EQ(0, peer.run([&] {
 		return variant->busy ? work.submit(ring) : serve(ring, variant->kind);
 	}));
 
@@ -65,18 +54,14 @@ TEST_F(thread, ends_its_own_pool)
 	ASSERT_LE(at_least, theirs.count());
 	ASSERT_TRUE(theirs.await_asleep());
 
-	/* The thread's end waits for its workers: so wait for both at the same time. */
-	std::thread end_peer([peer = std::exchange(self->peer, nullptr)] { delete peer; });
-
+	peer.end();
 	ASSERT_WORKERS_END(theirs);
-	end_peer.join();
+	peer.join();
 	if (variant->busy) {
-		ASSERT_EQ(0, ring.discard(4))
-		{
-			TH_LOG("a request of the thread was lost");
-		}
+		ASSERT_EQ(0, ring.discard(4)) TH_LOG("a request of the thread was lost");
 	}
 	ASSERT_EQ(8U, ours.serve(ring, Class::bounded, 8));
+
 	const RingEnd end = ring.end();
 
 	ring.close();
@@ -89,32 +74,29 @@ FIXTURE_TEARDOWN(process) {}
 
 FIXTURE_VARIANT(process)
 {
-	/* How it ends itself, unless a signal does that. */
+	/* What the child does at its end, if anything. */
 	void (*end)() = nullptr;
+	/* The signal that its parent sends then; without one, the child exits with status 3. */
 	int signal = 0;
-	/* What waitpid(2) says then. */
-	int status = 0;
 };
 
-FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(3); }, .status = 3 << 8 };
-/* The leader ends, too, and stays as a zombie until all other threads have ended. */
+FIXTURE_VARIANT_ADD(process, exits) { .end = [] { _exit(3); } };
+/* The leader ends as well.  It stays as a zombie until all other threads have ended. */
 FIXTURE_VARIANT_ADD(process, exits_by_another_thread)
 {
 	.end = [] {
 		std::thread([] { _exit(3); }).detach();
 		syscall(SYS_exit, 0);
-	},
-	.status = 3 << 8
+	}
 };
-FIXTURE_VARIANT_ADD(process, killed) { .signal = SIGKILL, .status = SIGKILL };
-FIXTURE_VARIANT_ADD(process, terminated) { .signal = SIGTERM, .status = SIGTERM };
-/* A core is dumped once all threads have come together, workers too. */
-FIXTURE_VARIANT_ADD(process, dumping_core) { .signal = SIGSEGV, .status = SIGSEGV };
+FIXTURE_VARIANT_ADD(process, killed) { .signal = SIGKILL };
+FIXTURE_VARIANT_ADD(process, terminated) { .signal = SIGTERM };
+/* The core dump waits until all threads have stopped for it, also the workers. */
+FIXTURE_VARIANT_ADD(process, dumping_core) { .signal = SIGSEGV };
 FIXTURE_VARIANT_ADD(process, killed_while_stopped)
 {
 	.end = [] { raise(SIGSTOP); },
-	.signal = SIGKILL,
-	.status = SIGKILL
+	.signal = SIGKILL
 };
 
 TEST_F(process, ends_its_pool)
@@ -127,9 +109,8 @@ TEST_F(process, ends_its_pool)
 	ASSERT_EQ(0, child.start([&](Process &self) {
 		Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
 
-		for (Work *work : { &bounded, &unbounded })
-			if (work->submit(ring))
-				return 1;
+		if (bounded.submit(ring) || unbounded.submit(ring))
+			return 1;
 		self.step();
 		if (variant->end)
 			variant->end();
@@ -143,9 +124,7 @@ TEST_F(process, ends_its_pool)
 
 	ASSERT_LE(4U, workers.count());
 	ASSERT_TRUE(workers.await_asleep());
-	if (variant->end) {
-		ASSERT_EQ(0, child.go());
-	}
+	ASSERT_EQ(0, child.go());
 	if (variant->end && variant->signal) {
 		ASSERT_TRUE(WIFSTOPPED(child.await_end(WUNTRACED)));
 	}
@@ -153,7 +132,7 @@ TEST_F(process, ends_its_pool)
 		ASSERT_EQ(0, child.signal(variant->signal));
 	}
 	ASSERT_WORKERS_END(workers);
-	ASSERT_EQ(variant->status, child.await_end() & ~WCOREFLAG);
+	ASSERT_EQ(variant->signal ?: 3 << 8, child.await_end() & ~WCOREFLAG);
 	ASSERT_TRUE(end.await())
 	{
 		TH_LOG("the ring of a process that ended was not freed");
@@ -166,14 +145,14 @@ FIXTURE_TEARDOWN(exec) {}
 
 FIXTURE_VARIANT(exec)
 {
-	/* The thread that does it. */
-	bool leader = true;
-	bool busy = false;
+	/* Whether the leader calls execve(2), or another thread. */
+	bool leader;
+	bool busy;
 };
 
-FIXTURE_VARIANT_ADD(exec, by_leader) { .leader = true };
+FIXTURE_VARIANT_ADD(exec, by_leader) { .leader = true, .busy = false };
 FIXTURE_VARIANT_ADD(exec, by_leader_with_busy_workers) { .leader = true, .busy = true };
-FIXTURE_VARIANT_ADD(exec, by_another_thread) { .leader = false };
+FIXTURE_VARIANT_ADD(exec, by_another_thread) { .leader = false, .busy = false };
 FIXTURE_VARIANT_ADD(exec, by_another_thread_with_busy_workers) { .leader = false, .busy = true };
 
 /* Two threads have workers, and execve(2) leaves the process with one thread. */
@@ -212,10 +191,7 @@ TEST_F(exec, leaves_one_thread)
 		TH_LOG("the ring of a process that did execve(2) was not freed");
 	}
 
-	ASSERT_TRUE(child.await_step())
-	{
-		TH_LOG("it did not become another program");
-	}
+	ASSERT_TRUE(child.await_step()) TH_LOG("the child did not become another program");
 	ASSERT_EQ(1, thread_count(child.pid()));
 	ASSERT_EQ(0U, WorkerSet::now(child.pid()).count());
 }

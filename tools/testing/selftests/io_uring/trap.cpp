@@ -3,6 +3,7 @@
 #include "trap.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <iterator>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
@@ -96,6 +97,27 @@ std::vector<unsigned long> Trap::addresses() const
 	std::copy_if(sample + 2, sample + 2 + sample[1], std::back_inserter(list),
 		     [](__u64 address) { return address < PERF_CONTEXT_MAX; });
 	return list;
+}
+
+/* The functions of the kernel that have @addresses, none if /proc/kallsyms does not tell. */
+static std::vector<std::string> symbols_at(const std::vector<unsigned long> &addresses)
+{
+	std::vector<std::pair<unsigned long, std::string>> best(addresses.size());
+	std::vector<std::string> names;
+	std::ifstream kallsyms("/proc/kallsyms");
+	std::string line;
+
+	while (std::getline(kallsyms, line)) {
+		const unsigned long start = strtoul(line.c_str(), nullptr, 16);
+
+		for (size_t i = 0; i < addresses.size(); i++)
+			if (start <= addresses[i] && start > best[i].first)
+				best[i] = { start, line };
+	}
+	for (const auto &[start, symbol] : best)
+		if (start)
+			names.push_back(symbol.substr(symbol.find_last_of(' ') + 1) + "()");
+	return names;
 }
 
 std::string Trap::stack() const

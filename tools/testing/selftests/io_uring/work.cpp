@@ -110,6 +110,13 @@ int Work::submit(Uring &ring)
 	return static_cast<unsigned>(submitted) == nr ? 0 : -EIO;
 }
 
+int Work::occupy(Uring &ring)
+{
+	const int err = ring.limit_workers(1, 1);
+
+	return err ? err : submit(ring);
+}
+
 int Work::release()
 {
 	if (kind == Class::bounded)

@@ -45,6 +45,11 @@ public:
 	int open();
 	/* Opens the files if need be, queues and submits the requests.  0, or -errno. */
 	int submit(Uring &ring);
+	/*
+	 * Allows one worker of each class, and submits: the one worker of this class blocks in
+	 * the first request, until release().  0, or -errno.
+	 */
+	int occupy(Uring &ring);
 	/* Lets every request complete with 0.  After submit(), once.  0, or -errno. */
 	int release();
 	/* What the requests have in common. */

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A task ends at once, whatever is queued or linked behind the requests that its workers are
- * blocked in.  A worker is told only once that its task ends, and must not block in the next
- * request after that.  Programs that end threads, exit or execute others with I/O under way rely
- * on that.  io_worker_handle_work() has to tell itself of the end with each request
- * (CVE-2026-99228), and has to keep links where io_wq_cancel_cb() finds them (CVE-2026-99255).
+ * A task ends at once, even if requests are queued or linked behind those that its workers are
+ * blocked in.  The end of the task interrupts a worker only once, so that the worker must not block
+ * in another request after that.  Programs that end threads, exit or execute others with I/O under
+ * way rely on that.  io_worker_handle_work() has to look for the end of its task before each
+ * request (CVE-2026-99228), and has to keep linked requests where io_wq_cancel_cb() finds them
+ * (CVE-2026-99255).
  */
-#include <memory>
 #include <poll.h>
 #include <signal.h>
-#include <thread>
 
 #include "child.hpp"
 #include "peer.hpp"
@@ -22,7 +21,7 @@ FIXTURE_TEARDOWN(thread) {}
 FIXTURE_VARIANT(thread)
 {
 	Class kind = Class::bounded;
-	/* IOSQE_IO_HARDLINK has them done one after the other, even if one fails. */
+	/* With IOSQE_IO_HARDLINK the requests are done one after the other, even if one fails. */
 	unsigned flags = 0;
 };
 
@@ -41,15 +40,6 @@ FIXTURE_VARIANT_ADD(thread, with_unbounded_linked)
 
 constexpr unsigned requests = 4;
 
-/* Has the one worker that there may be block in the first of them. */
-static int submit(Uring &ring, Work &work)
-{
-	unsigned one_worker[2] = { 1, 1 };
-	const int err = io_uring_register_iowq_max_workers(ring.get(), one_worker);
-
-	return err ? err : work.submit(ring);
-}
-
 /* Says why the worker should have left, and lets its task end after all. */
 static void explain(struct __test_metadata *_metadata, const WorkerSet &worker, const Exit &seen,
 		    Work &work)
@@ -59,31 +49,29 @@ static void explain(struct __test_metadata *_metadata, const WorkerSet &worker, 
 	work.release();
 }
 
-/* As the process goes on, nothing but the end of its pool tells the worker. */
+/* The process goes on, so that only the end of the thread's pool interrupts the worker. */
 TEST_F(thread, is_not_kept)
 {
-	auto peer = std::make_unique<PeerThread>();
+	PeerThread peer;
 	Work work(variant->kind, requests, variant->flags);
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, peer->run([&] { return submit(ring, work); }));
+	ASSERT_EQ(0, peer.run([&] { return work.occupy(ring); }));
 
 	const WorkerSet worker = WorkerSet::await(1);
 
 	ASSERT_EQ(1U, worker.count());
 	ASSERT_TRUE(worker.await_asleep());
 
-	/* The thread's end waits for its worker: so wait for both at the same time. */
-	std::thread end_peer([&] { peer.reset(); });
-
+	peer.end();
 	const Exit seen = worker.await_exit();
 
 	ASSERT_EQ(Exit::gone, seen.fate)
 	{
 		explain(_metadata, worker, seen, work);
 	}
-	end_peer.join();
+	peer.join();
 	ASSERT_EQ(0, ring.discard(requests))
 	{
 		TH_LOG("a request of the thread was lost");
@@ -91,13 +79,13 @@ TEST_F(thread, is_not_kept)
 }
 
 /*
- * By the same ring, and of either class: what runs, what waits for a worker, and a poll.  The
- * polls are of another ring, as it is such requests that a task looks for as it ends: see
- * io_uring_cancel_generic().
+ * A thread ends.  Requests that another thread has submitted to the same ring go on: those that
+ * workers of either class are blocked in, those that wait for a worker, and a poll.  Both threads
+ * poll another ring, as the end of a task looks for such polls: see io_uring_cancel_generic().
  */
 TEST(requests_of_others_go_on)
 {
-	auto peer = std::make_unique<PeerThread>();
+	PeerThread peer;
 	Work bounded(Class::bounded, 2), unbounded(Class::unbounded, 2);
 	Work theirs(Class::unbounded);
 	Uring ring, polled;
@@ -108,26 +96,24 @@ TEST(requests_of_others_go_on)
 
 	ASSERT_EQ(0, polled.open());
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, submit(ring, bounded));
+	ASSERT_EQ(0, bounded.occupy(ring));
 	ASSERT_EQ(0, unbounded.submit(ring));
 	ASSERT_EQ(1, poll_it());
 
 	const WorkerSet ours = WorkerSet::await(2);
 
 	ASSERT_EQ(2U, ours.count());
-	ASSERT_EQ(0, peer->run([&] { return theirs.submit(ring); }));
-	ASSERT_EQ(1, peer->run(poll_it));
+	ASSERT_EQ(0, peer.run([&] { return theirs.submit(ring); }));
+	ASSERT_EQ(1, peer.run(poll_it));
 
 	const WorkerSet others = WorkerSet::await(3).without(ours);
 
 	ASSERT_EQ(1U, others.count());
 	ASSERT_TRUE(others.await_asleep());
 
-	/* The thread's end waits for its worker: so wait for both at the same time. */
-	std::thread end_peer([&] { peer.reset(); });
-
+	peer.end();
 	ASSERT_WORKERS_END(others);
-	end_peer.join();
+	peer.join();
 	ASSERT_EQ(0, ring.discard(2)) TH_LOG("a request of the thread was lost");
 
 	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
@@ -167,7 +153,7 @@ TEST_F(process, is_not_kept)
 	ASSERT_EQ(0, child.start([&](Process &self) {
 		Uring ring;
 
-		if (ring.open() || submit(ring, work))
+		if (ring.open() || work.occupy(ring))
 			return 1;
 		self.step();
 		if (variant->execs)
@@ -194,8 +180,9 @@ TEST_F(process, is_not_kept)
 }
 
 /*
- * The owner waits in vfork(2) for a child.  So it makes no worker when the one that it has
- * blocks with a request queued, and must not make one as it is killed, either.
+ * The owner waits in vfork(2) for its child, so that it runs no task work.  Its only worker blocks
+ * with a request queued, and asks the owner for another worker.  The owner must not make that one
+ * as it is killed, either.
  */
 TEST(creation_pending_as_process_is_killed)
 {
@@ -208,11 +195,11 @@ TEST(creation_pending_as_process_is_killed)
 	ASSERT_EQ(0, owner.start([&](Process &) {
 		Uring ring;
 
-		if (ring.open() || submit(ring, first) || next.submit(ring))
+		if (ring.open() || first.occupy(ring) || next.submit(ring))
 			return 1;
 		return vforked.run_in_vfork([&](Process &self) {
 			self.step();
-			/* Shares the memory, and sees that the worker goes on. */
+			/* The child shares the ring's memory, and sees that the worker goes on. */
 			while (!io_uring_cq_ready(ring.get()))
 				poll(nullptr, 0, 1);
 			self.step();

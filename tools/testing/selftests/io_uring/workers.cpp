@@ -61,16 +61,6 @@ bool WorkerSet::Worker::gone() const
 	return syscall(SYS_tgkill, pid, tid, 0) && errno == ESRCH;
 }
 
-bool WorkerSet::Worker::asleep() const
-{
-	return thread_asleep(pid, tid);
-}
-
-std::optional<unsigned long> WorkerSet::Worker::switches() const
-{
-	return thread_switches(pid, tid);
-}
-
 WorkerSet WorkerSet::select(pid_t pid, bool sqpoll)
 {
 	WorkerSet workers;

@@ -109,8 +109,8 @@ private:
 		Fd pidfd;
 
 		bool gone() const;
-		bool asleep() const;
-		std::optional<unsigned long> switches() const;
+		bool asleep() const { return thread_asleep(pid, tid); }
+		std::optional<unsigned long> switches() const { return thread_switches(pid, tid); }
 	};
 
 	static WorkerSet select(pid_t pid, bool sqpoll);
