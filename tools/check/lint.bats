@@ -8,7 +8,7 @@ bats_require_minimum_version 1.5.0
 @test "lint: clang-format (but for the harness' macros, which are no C++ to it)" {
 	cd "$source"
 	# shellcheck disable=SC2046 # one word each
-	clang-format --dry-run -Werror $(ls -- *.cpp *.hpp | grep -v -e _test -e harness -e promise -e observer)
+	clang-format --dry-run -Werror $(ls -- *.cpp *.hpp | grep -v -e _test -e harness -e promise -e limited -e observer)
 }
 
 @test "lint: clang-tidy" {
@@ -36,7 +36,7 @@ bats_require_minimum_version 1.5.0
 		done
 }
 
-@test "lint: each program and test file is under 300 lines, and in README" {
+@test "lint: each program and test file is under 250 lines, and in README" {
 	cd "$source"
 	wc -l -- *.cpp *.hpp | awk '$1 >= 300 && $2 != "total" && $2 !~ /harness/ { print; bad = 1 } END { exit bad }'
 	for file in *_test.cpp; do

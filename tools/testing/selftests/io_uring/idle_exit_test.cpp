@@ -5,12 +5,7 @@
  * made it, which CRIU, unshare(CLONE_NEWUSER) and everybody who counts threads rely on.
  * io_uring_del_tctx_node() tells the workers to leave, by io_wq_set_exit_on_idle().
  */
-#include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/syscall.h>
 
 #include "promise.hpp"
 
@@ -52,12 +47,11 @@ TEST_F(work, last_ring_closed)
 	Work bounded(Class::bounded, variant->bounded);
 	Work unbounded(Class::unbounded, variant->unbounded);
 	Work hashed(Class::hashed, variant->hashed);
-	/* With one CPU there would be 4 bounded ones (io_init_wq_offload()). */
-	unsigned limits[2] = { 8, 8 };
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, io_uring_register_iowq_max_workers(ring.get(), limits));
+	/* With one CPU, only 4 bounded workers would be allowed (io_init_wq_offload()). */
+	ASSERT_EQ(0, ring.limit_workers(8, 8));
 	const RingEnd end = ring.end();
 
 	for (Work *work : { &bounded, &unbounded, &hashed }) {
@@ -202,83 +196,6 @@ TEST(poll_armed)
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 	ASSERT_SINGLE_THREADED(end);
-}
-
-FIXTURE(asleep) {};
-FIXTURE_SETUP(asleep) {}
-FIXTURE_TEARDOWN(asleep) {}
-
-FIXTURE_VARIANT(asleep)
-{
-	/* Sleeps for ever, or until it is interrupted. */
-	void (*wait)();
-};
-
-FIXTURE_VARIANT_ADD(asleep, in_poll)
-{
-	.wait = [] { poll(nullptr, 0, -1); }
-};
-FIXTURE_VARIANT_ADD(asleep, in_nanosleep)
-{
-	.wait = [] { sleep(3600); }
-};
-FIXTURE_VARIANT_ADD(asleep, in_read)
-{
-	.wait = [] {
-		char byte;
-
-		if (read(STDIN_FILENO, &byte, 1) == 1)
-			_exit(1);
-	}
-};
-FIXTURE_VARIANT_ADD(asleep, in_futex)
-{
-	.wait = [] {
-		static int word;
-
-		syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
-	}
-};
-FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
-{
-	.wait = [] {
-		struct epoll_event event;
-
-		epoll_wait(epoll_create1(0), &event, 1, -1);
-	}
-};
-
-/*
- * The owner closes its ring and goes to sleep.  The kernel has to wake it for its task work
- * (io_tctx_exit_cb()).  As an owner that sleeps cannot look at its workers, it is a child, and
- * this process does.
- */
-TEST_F(asleep, last_ring_closed)
-{
-	Process owner;
-	Uring ring;
-
-	ASSERT_EQ(0, ring.open());
-	RingEnd end = ring.end();
-	ASSERT_EQ(0, owner.start([&](Process &self) {
-		if (serve(ring, Class::bounded))
-			return 1;
-		self.step();
-		ring.close();
-		for (;;)
-			variant->wait();
-	}));
-	/* Only the owner holds the ring. */
-	ring.close();
-	ASSERT_TRUE(owner.await_step());
-
-	const WorkerSet workers = WorkerSet::now(owner.pid());
-
-	ASSERT_EQ(1U, workers.count());
-	ASSERT_EQ(0, owner.go());
-	ASSERT_WORKERS_EXIT(workers, end);
-	ASSERT_EQ(0U, WorkerSet::now(owner.pid()).count());
-	ASSERT_EQ(1, thread_count(owner.pid()));
 }
 
 TEST_HARNESS_MAIN

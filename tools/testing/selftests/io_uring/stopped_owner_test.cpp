@@ -1,16 +1,97 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Workers are told to leave by task work of their owner (io_tctx_exit_cb()).  The owner may be
- * stopped, or wait in vfork(2), as its ring is closed.  Then the workers leave as soon as it runs
- * again.  Shells and debuggers stop processes, and threads start other programs.
+ * Workers are told to leave by task work of their owner (io_tctx_exit_cb()), which may not be
+ * running as its ring is closed.  If it sleeps, it is woken.  If it is stopped, or waits in
+ * vfork(2), the workers leave as soon as it runs again.  Programs sleep most of the time, shells
+ * and debuggers stop them, and their threads start other programs.
  */
+#include <linux/futex.h>
+#include <poll.h>
 #include <semaphore>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <thread>
 
 #include "child.hpp"
 #include "promise.hpp"
+
+FIXTURE(asleep) {};
+FIXTURE_SETUP(asleep) {}
+FIXTURE_TEARDOWN(asleep) {}
+
+FIXTURE_VARIANT(asleep)
+{
+	/* Sleeps for ever, or until it is interrupted. */
+	void (*wait)();
+};
+
+FIXTURE_VARIANT_ADD(asleep, in_poll)
+{
+	.wait = [] { poll(nullptr, 0, -1); }
+};
+FIXTURE_VARIANT_ADD(asleep, in_nanosleep)
+{
+	.wait = [] { sleep(3600); }
+};
+FIXTURE_VARIANT_ADD(asleep, in_read)
+{
+	.wait = [] {
+		char byte;
+
+		if (read(STDIN_FILENO, &byte, 1) == 1)
+			_exit(1);
+	}
+};
+FIXTURE_VARIANT_ADD(asleep, in_futex)
+{
+	.wait = [] {
+		static int word;
+
+		syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+	}
+};
+FIXTURE_VARIANT_ADD(asleep, in_epoll_wait)
+{
+	.wait = [] {
+		struct epoll_event event;
+
+		epoll_wait(epoll_create1(0), &event, 1, -1);
+	}
+};
+
+/*
+ * The owner closes its ring and goes to sleep.  The kernel has to wake it for its task work.  As
+ * an owner that sleeps cannot look at its own workers, it is a child, and this process looks.
+ */
+TEST_F(asleep, last_ring_closed)
+{
+	Process owner;
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	RingEnd end = ring.end();
+	ASSERT_EQ(0, owner.start([&](Process &self) {
+		if (serve(ring, Class::bounded))
+			return 1;
+		self.step();
+		ring.close();
+		for (;;)
+			variant->wait();
+	}));
+	/* Only the owner holds the ring. */
+	ring.close();
+	ASSERT_TRUE(owner.await_step());
+
+	const WorkerSet workers = WorkerSet::now(owner.pid());
+
+	ASSERT_EQ(1U, workers.count());
+	ASSERT_EQ(0, owner.go());
+	ASSERT_WORKERS_EXIT(workers, end);
+	ASSERT_EQ(0U, WorkerSet::now(owner.pid()).count());
+	ASSERT_EQ(1, thread_count(owner.pid()));
+}
 
 FIXTURE(stopped) {};
 FIXTURE_SETUP(stopped) {}
