@@ -6,7 +6,7 @@
 /*
  * Undoes what would change how tests run: goes back to ordinary scheduling, nice 0
  * and all CPUs that are allowed, and to the signals of a new program.  A null
- * pointer, or why that cannot be, of kernel.hpp.
+ * pointer, or of kernel.hpp why that cannot be, or what seccomp refuses.
  */
 const char *shed_inheritance();
 

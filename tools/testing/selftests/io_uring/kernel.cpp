@@ -34,12 +34,6 @@ std::string kallsyms_line(std::string_view symbol)
 	return {};
 }
 
-/* True if a security module or seccomp forbids a call that returned @ret, or no kernel has it. */
-bool refused(int ret)
-{
-	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
-}
-
 const char *io_uring_forbidden()
 {
 	struct io_uring_params p = {};
@@ -210,6 +204,11 @@ const char *find_promise()
 }
 
 } // namespace
+
+bool refused(long ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
+}
 
 const char *cannot_test()
 {

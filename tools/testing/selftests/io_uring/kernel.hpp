@@ -12,6 +12,7 @@ namespace skip {
 inline constexpr char no_io_uring[] = "kernel has no io_uring (CONFIG_IO_URING)";
 inline constexpr char disabled[] = "io_uring is forbidden by kernel.io_uring_disabled";
 inline constexpr char forbidden[] = "io_uring is forbidden by seccomp or an LSM";
+inline constexpr char no_calls[] = "a system call that tests make is forbidden by seccomp";
 inline constexpr char no_proc[] = "no /proc that shows this PID namespace";
 inline constexpr char real_time[] = "real-time priority cannot be given up";
 inline constexpr char few_files[] = "RLIMIT_NOFILE is too low";
@@ -58,6 +59,9 @@ inline constexpr char no_aim[] = "no worker can be stopped at a chosen moment";
 inline constexpr char paused[] = "the program was stopped or had no CPU meanwhile";
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
+
+/* True if a security module or seccomp forbids a call that returned @ret, or no kernel has it. */
+bool refused(long ret);
 
 /*
  * Why no test can run here, one of the above, or a null pointer.  On the way it raises limits of
