@@ -124,7 +124,6 @@ TEST_F(setup, last_ring_closed)
 TEST(completions_unreaped)
 {
 	Work work(Class::bounded, 4);
-	struct io_uring_cqe *cqe;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
@@ -135,7 +134,7 @@ TEST(completions_unreaped)
 
 	ASSERT_LE(4U, workers.count());
 	ASSERT_EQ(0, work.release());
-	ASSERT_EQ(0, io_uring_wait_cqe_nr(ring.get(), &cqe, 4));
+	ASSERT_EQ(4U, ring.await_ready(4));
 	ring.close();
 	ASSERT_WORKERS_EXIT(workers, end);
 	ASSERT_SINGLE_THREADED(end);
