@@ -68,6 +68,27 @@ TEST_F(other_thread, is_kept_out)
 	ASSERT_EQ(1U, WorkerSet::now().count());
 }
 
+/* One that is made disabled is that of the thread which enables it. */
+TEST(who_enables_it_is_let_in)
+{
+	Work ours(Class::bounded);
+	PeerThread peer;
+	Uring ring;
+	const int err = ring.open(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_R_DISABLED);
+
+	if (err == -EINVAL)
+		SKIP(return, "%s", skip::no_setup_flag);
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, peer.run([&] { return ring.enable() ?: serve(ring, Class::bounded); }))
+	{
+		TH_LOG("who enabled the ring is kept out: see io_register_enable_rings()");
+	}
+	ASSERT_EQ(-EEXIST, ours.submit(ring))
+	{
+		TH_LOG("who made the ring may still submit: see io_register_enable_rings()");
+	}
+}
+
 FIXTURE(deferred) {};
 FIXTURE_SETUP(deferred) {}
 FIXTURE_TEARDOWN(deferred) {}
