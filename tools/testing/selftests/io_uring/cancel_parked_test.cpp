@@ -30,11 +30,12 @@ constexpr __u64 request = 100, cancellation = 101;
 void prepare_futex(struct io_uring_sqe *sqe)
 {
 	constexpr int private_of_32_bits = 0x02 | FUTEX_PRIVATE_FLAG;
+	constexpr __u64 all_bits = ~0U;
 	static uint32_t word;
 
 	/* Not io_uring_prep_futex_wait(), which came with liburing 2.5. */
 	io_uring_prep_rw(opcode::futex_wait, sqe, private_of_32_bits, &word, 0, 0);
-	memcpy(reinterpret_cast<char *>(sqe) + 48, "\377\377\377\377", 4); /* addr3: all bits */
+	memcpy(reinterpret_cast<char *>(sqe) + 48, &all_bits, sizeof(all_bits)); /* addr3 */
 }
 
 void prepare_waitid(struct io_uring_sqe *sqe)
