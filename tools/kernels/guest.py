@@ -116,7 +116,7 @@ def boot(kernel, tree, **options) -> Outcome:
 
 def boot_once(kernel, tree, *, command: str = SELFTEST,
               environment: Mapping[str, str] = {}, arch: str = "amd64", cpus: int = 2,
-              memory: int = 512, cmdline: str = "", limit: float = 900, quiet: float = 900,
+              memory: int = 0, cmdline: str = "", limit: float = 900, quiet: float = 900,
               extra: Sequence[Path] = (), without: Sequence[str] = (),
               out: Optional[Path] = None, accel: str = "",
               on_line: Optional[Callable[[str], None]] = None,
@@ -146,8 +146,8 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
         channels = Channels(("log", "ktap", "files"))
         make_initramfs(scratch / "initrd", tree, command, environment, busybox(arch), extra,
                        without)
-        argv = command_line(kernel, scratch / "initrd", arch, accel, cpus, memory, cmdline,
-                            channels)
+        argv = command_line(kernel, scratch / "initrd", arch, accel, cpus,
+                            memory or MACHINES[arch].memory, cmdline, channels)
         start = time.monotonic()
         # A caller that is killed takes the guest along.
         guest = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], cwd=scratch,

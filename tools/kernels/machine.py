@@ -18,6 +18,7 @@ class Machine:
     lines: tuple
     cpu: str = "max"
     ports: str = ""
+    memory: int = 512       # MB
 
 
 PC = Machine("qemu-system-x86_64", "q35", ("ttyS0", "ttyS1", "ttyS2"))
@@ -29,7 +30,7 @@ MACHINES = {
     "armhf": Machine("qemu-system-arm", "virt", ("ttyAMA0", "hvc0", "hvc1"),
                      ports="virtio-serial-pci"),
     "ppc64el": Machine("qemu-system-ppc64", "pseries", ("hvc0", "hvc1", "hvc2"),
-                       ports="virtio-serial-pci"),
+                       ports="virtio-serial-pci", memory=1024),
     "riscv64": Machine("qemu-system-riscv64", "virt", ("ttyS0", "hvc0", "hvc1"),
                        cpu="rv64", ports="virtio-serial-pci"),
     "s390x": Machine("qemu-system-s390x", "s390-ccw-virtio",
