@@ -173,6 +173,26 @@ TEST_F(cpuset, binds_workers_to_come)
 	ASSERT_NEW_ONES_CONFINED(ring);
 }
 
+/* Nor does the task let them out itself. */
+TEST(affinity_beyond_is_refused)
+{
+	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
+	Cgroup cpuset;
+	Uring ring;
+
+	if (CPU_EQUAL(&first, &second))
+		SKIP(return, "%s", skip::one_cpu);
+	if (cpuset.make_cpuset())
+		SKIP(return, "%s", skip::no_cpuset);
+	ASSERT_EQ(0, cpuset.allow(list(first)));
+	ASSERT_EQ(0, cpuset.enter());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(-EINVAL, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second))
+	{
+		TH_LOG("CPUs outside of the cpuset were taken: see io_wq_cpu_affinity()");
+	}
+}
+
 /* io_wq_cpu_online() adds a CPU that comes back to all pools: not to this one. */
 TEST(cpu_comes_back)
 {

@@ -47,6 +47,28 @@ TEST_F(affinity, worker_leaves)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
+/* By io_uring_unregister_iowq_aff(3): a worker may run again wherever its task may. */
+TEST(affinity_is_undone)
+{
+	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
+	cpu_set_t ours, workers;
+	Uring ring;
+
+	if (CPU_EQUAL(&first, &second))
+		SKIP(return, "%s", skip::one_cpu);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
+	ASSERT_EQ(0, io_uring_unregister_iowq_aff(ring.get()));
+	ASSERT_EQ(0, serve(ring, Class::bounded));
+	ASSERT_EQ(0, sched_getaffinity(0, sizeof(ours), &ours));
+	ASSERT_EQ(0, sched_getaffinity(WorkerSet::now().tid(), sizeof(workers), &workers));
+	ASSERT_TRUE(CPU_EQUAL(&ours, &workers))
+	{
+		TH_LOG("the worker may run on %d of %d CPUs: see io_wq_cpu_affinity()",
+		       CPU_COUNT(&workers), CPU_COUNT(&ours));
+	}
+}
+
 /* Such a worker leaves after 5 s, even if it is the last one and the ring is open. */
 TEST(idle_where_it_should_not_be)
 {
