@@ -118,6 +118,46 @@ TEST(request_is_refused)
 	ASSERT_EQ(0, ring.reap(1, -EINVAL));
 }
 
+/* Without IORING_ASYNC_CANCEL_ALL it takes one, also of those that wait for workers of two classes. */
+TEST(one_of_two_classes)
+{
+	constexpr __u64 both = 101;
+	Work bounded(Class::bounded), unbounded(Class::unbounded);
+	PipeEnds in, out;
+	unsigned cancelled = 0;
+	Uring ring;
+
+	ASSERT_EQ(0, in.open());
+	ASSERT_EQ(0, out.open());
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, bounded.occupy(ring));
+	ASSERT_EQ(0, unbounded.submit(ring));
+
+	const WorkerSet workers = WorkerSet::await(2);
+
+	ASSERT_EQ(2U, workers.count());
+	ASSERT_TRUE(workers.await_asleep());
+	for (const bool is_bounded : { true, false }) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+		if (is_bounded)
+			io_uring_prep_nop(sqe);
+		else
+			io_uring_prep_splice(sqe, in.rd.get(), -1, out.wr.get(), -1, 1, 0);
+		sqe->flags |= IOSQE_ASYNC;
+		sqe->user_data = both;
+	}
+	ASSERT_EQ(2, io_uring_submit(ring.get()));
+	prepare(ring, 0)->addr = both;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, bounded.release());
+	ASSERT_EQ(0, unbounded.release());
+	ASSERT_EQ(1, write(in.wr.get(), "", 1));
+	for (int i = 0; i < 5; i++)
+		cancelled += ring.take().result == -ECANCELED;
+	ASSERT_EQ(1U, cancelled) TH_LOG("see io_wq_cancel_pending_work()");
+}
+
 TEST(link_follows_what_was_found)
 {
 	Uring ring;

@@ -58,6 +58,13 @@ TEST(places_of_registered_rings)
 	ASSERT_EQ(1, register_rings(ring, &free, 1));
 	ASSERT_EQ(0U, free.offset);
 	ASSERT_EQ(-EBUSY, register_rings(ring, &last, 1));
+
+	Update two[] = { update(0, 0), update(places - 1, 0) };
+
+	ASSERT_EQ(1, unregister_rings(ring, two, 1));
+	ASSERT_EQ(-EBUSY, register_rings(ring, &last, 1)) TH_LOG("two were told, of one asked");
+	free = update(any_place, ring.fd());
+	ASSERT_EQ(1, register_rings(ring, &free, 1));
 	last.data = 0;
 	ASSERT_EQ(1, unregister_rings(ring, &last, 1));
 	ASSERT_EQ(1, unregister_rings(ring, &last, 1)) TH_LOG("an empty place is no error");
