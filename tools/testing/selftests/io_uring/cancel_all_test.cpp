@@ -137,9 +137,13 @@ TEST(futexes_by_user_data)
 		sqe->addr3 = ~0U;
 		sqe->user_data = 0;
 	}
-	ASSERT_EQ(static_cast<int>(nr), io_uring_submit(ring.get()));
-	if (io_uring_cq_ready(ring.get()) == nr)
+
+	const int submitted = io_uring_submit(ring.get());
+
+	/* Refused ones complete at once, and the first of them ends the submission. */
+	if (io_uring_cq_ready(ring.get()))
 		SKIP(return, "%s", skip::no_request);
+	ASSERT_EQ(static_cast<int>(nr), submitted);
 	ASSERT_EQ(1, submit_cancellation(ring, 0, IORING_ASYNC_CANCEL_ALL));
 	ASSERT_ALL_ENDED_AND_COUNTED(ring, missed_some);
 }

@@ -229,7 +229,7 @@ TEST_F(core, is_whole)
 	ASSERT_FALSE(core.cut)
 	{
 		TH_LOG("the core file is cut short or missing, though nobody interrupted the dump");
-		TH_LOG("v7.3 cures this (6.12.115): see vfs_coredump() in fs/coredump.c");
+		TH_LOG("v7.3 cures this: see vfs_coredump() in fs/coredump.c");
 	}
 	ASSERT_TRUE(core.memory) TH_LOG("memory is missing from the core file");
 	ASSERT_LE(2U, core.threads) TH_LOG("a thread is missing from the core file");
