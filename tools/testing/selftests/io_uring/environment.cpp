@@ -14,6 +14,11 @@
 #include "child.hpp"
 #include "kernel.hpp"
 
+bool refused(long ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
+}
+
 /*
  * Whether seccomp refuses one of the calls that tests make, beyond those without which no
  * program runs, and those whose tests say so.  Nothing comes of them here: whatever an

@@ -3,6 +3,9 @@
 #ifndef ENVIRONMENT_HPP
 #define ENVIRONMENT_HPP
 
+/* True if a security module or seccomp forbids a call that returned @ret, or no kernel has it. */
+bool refused(long ret);
+
 /*
  * Undoes what would change how tests run: goes back to ordinary scheduling, nice 0
  * and all CPUs that are allowed, and to the signals of a new program.  A null

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "child.hpp"
+#include "environment.hpp"
 #include "work.hpp"
 
 namespace {
@@ -204,11 +205,6 @@ const char *find_promise()
 }
 
 } // namespace
-
-bool refused(long ret)
-{
-	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
-}
 
 const char *cannot_test()
 {

@@ -60,9 +60,6 @@ inline constexpr char paused[] = "the program was stopped or had no CPU meanwhil
 inline constexpr char no_nproc_limit[] = "RLIMIT_NPROC does not bind this user";
 }
 
-/* True if a security module or seccomp forbids a call that returned @ret, or no kernel has it. */
-bool refused(long ret);
-
 /*
  * Why no test can run here, one of the above, or a null pointer.  On the way it raises limits of
  * resources to their hard limits, where they are too low.
