@@ -123,9 +123,9 @@ def boot_once(kernel, tree, *, command: str = SELFTEST,
               group: Optional[Group] = None) -> Outcome:
     """Runs @command in @tree under @kernel; the guest is gone when this returns.
 
-    @extra: directories to merge into the guest's root.  @without: names in @tree that stay
-    behind.  @out receives what the
-    guest has put into /out.  @on_line gets each line of KTAP as it comes.  Who says nothing
+    @memory: in MB, or as much as the machine needs.  @extra: directories to merge into the
+    guest's root.  @without: names in @tree that stay behind.  @out receives what the guest
+    has put into /out.  @on_line gets each line of KTAP as it comes.  Who says nothing
     for @quiet seconds hung.  Who is in @group may be ended early: it died.
     """
     kernel, tree = Path(kernel).resolve(), Path(tree).resolve()

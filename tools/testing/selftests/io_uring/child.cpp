@@ -34,12 +34,6 @@ void die_with(pid_t expected)
 		raise(SIGKILL);
 }
 
-/* Alarms last through execve(2). */
-void end_by_itself()
-{
-	alarm(static_cast<unsigned>(limit::life / std::chrono::seconds(1)));
-}
-
 /* vfork(2) does not call it. */
 void after_fork()
 {
@@ -69,6 +63,11 @@ void look_after_children()
 	close_files_from(STDERR_FILENO + 1);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	atexit(reap_orphans);
+}
+
+void end_by_itself()
+{
+	alarm(static_cast<unsigned>(limit::life / std::chrono::seconds(1)));
 }
 
 void die_with_parent()

@@ -24,6 +24,9 @@ void look_after_children();
  */
 void die_with_parent();
 
+/* Ends this process after limit::life by an alarm, which lasts through execve(2). */
+void end_by_itself();
+
 /*
  * Becomes the user @uid, as daemons do, and gives up all capabilities, as securebits(7) may keep
  * some.  0, or -errno where that is forbidden.

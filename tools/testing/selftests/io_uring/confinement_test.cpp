@@ -173,7 +173,7 @@ TEST_F(cpuset, binds_workers_to_come)
 	ASSERT_NEW_ONES_CONFINED(ring);
 }
 
-/* Nor does the task let them out itself. */
+/* A task cannot let its workers out of its cpuset, not even by their affinity. */
 TEST(affinity_beyond_is_refused)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);

@@ -38,7 +38,7 @@ const char *enter_own_namespaces(char **argv)
 		return skip::no_namespace;
 	if (child > 0) {
 		/* The first of a PID namespace ignores its alarm, but ends with this process. */
-		alarm(static_cast<unsigned>(limit::life / std::chrono::seconds(1)));
+		end_by_itself();
 		do
 			waited = waitpid(child, &status, 0);
 		while (waited != child);

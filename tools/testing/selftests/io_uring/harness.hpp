@@ -15,14 +15,6 @@
 
 /* What the harness' macros expand to is not the test's to answer for. */
 #pragma GCC system_header
-#ifdef __clang__
-#pragma clang diagnostic ignored "-Wunused-parameter"
-#if __has_warning("-Wmissing-designated-field-initializers")
-#pragma clang diagnostic ignored "-Wmissing-designated-field-initializers"
-#else
-#pragma clang diagnostic ignored "-Wmissing-field-initializers"
-#endif
-#endif
 
 #include <algorithm>
 #include <exception>
