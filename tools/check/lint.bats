@@ -44,6 +44,11 @@ bats_require_minimum_version 1.5.0
 	done
 }
 
+@test "lint: what an assertion says besides stands on its line, or in braces" {
+	cd "$source"
+	run ! grep -Pzo '\t(ASSERT|EXPECT)_\w+\([^;{]*\)\n\t+TH_LOG' ./*.cpp ./*.hpp
+}
+
 @test "lint: processes are made and awaited by class Process, which sees to their end" {
 	cd "$source"
 	# shellcheck disable=SC2046 # one word each

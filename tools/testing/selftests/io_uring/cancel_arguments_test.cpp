@@ -15,8 +15,7 @@
 #include "workers.hpp"
 
 /* Newer than liburing 2.3. */
-#ifndef IORING_ASYNC_CANCEL_USERDATA
-#define IORING_ASYNC_CANCEL_USERDATA (1U << 4)
+#ifndef IORING_ASYNC_CANCEL_OP
 #define IORING_ASYNC_CANCEL_OP (1U << 5)
 #endif
 
@@ -24,7 +23,6 @@ namespace {
 
 constexpr __u64 cancellation = 100;
 constexpr int no_file = 1'000'000;
-constexpr unsigned register_sync_cancel = 24;
 
 /* As the newest <linux/io_uring.h> has it. */
 struct SyncCancel {
@@ -41,7 +39,7 @@ struct SyncCancel {
 
 int sync_cancel(Uring &ring, void *what)
 {
-	return io_uring_register(static_cast<unsigned>(ring.fd()), register_sync_cancel, what, 1);
+	return io_uring_register(static_cast<unsigned>(ring.fd()), IORING_REGISTER_SYNC_CANCEL, what, 1);
 }
 
 /* Arguments that are right if @flags and @fd are, without a time-out. */
@@ -108,7 +106,9 @@ TEST(request_is_refused)
 		prepare(ring, row.flags, row.fd)->len = row.op;
 		ASSERT_EQ(1, io_uring_submit(ring.get()));
 		ASSERT_EQ(0, ring.reap(1, row.error))
+		{
 			TH_LOG("flags %#x, opcode %u", row.flags, row.op);
+		}
 	}
 	prepare(ring, all)->off = 1;
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
@@ -241,7 +241,9 @@ TEST(registration_waits)
 	ASSERT_EQ(0, sync_cancel(ring, &what));
 	later.join();
 	ASSERT_EQ(1U, io_uring_cq_ready(ring.get()))
+	{
 		TH_LOG("the cancellation did not wait for the end of the request");
+	}
 }
 
 TEST_HARNESS_MAIN

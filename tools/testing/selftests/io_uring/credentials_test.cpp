@@ -120,9 +120,13 @@ TEST(personality_is_taken_on)
 	ASSERT_LT(0, nobodys);
 	for (int i = 0; i < 4; i++) {
 		ASSERT_EQ(0, open_by_worker(ring, roots, root))
+		{
 			TH_LOG("a worker did not take on a personality: see __io_issue_sqe()");
+		}
 		ASSERT_EQ(-EACCES, open_by_worker(ring, roots))
+		{
 			TH_LOG("a worker kept another's personality: see __io_issue_sqe()");
+		}
 		ASSERT_EQ(-EACCES, open_by_worker(ring, roots, nobodys));
 		ASSERT_EQ(0, open_by_worker(ring, file, nobodys));
 	}

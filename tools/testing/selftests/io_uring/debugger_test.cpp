@@ -180,8 +180,10 @@ TEST(detach_leaves_no_trace)
 			const std::string after = status_of(pid, worker.tid(), key);
 
 			ASSERT_TRUE(value == after)
+			{
 				TH_LOG("%s was %s, and is %s", key.c_str(), value.c_str(),
 				       after.c_str());
+			}
 		}
 		ASSERT_EQ(0, child.go());
 		ASSERT_TRUE(child.await_step());

@@ -128,7 +128,9 @@ TEST_F(frozen, does_not_run)
 	ASSERT_TRUE(workers.await_asleep());
 	ASSERT_EQ(0, freezer.enter(pid));
 	ASSERT_EQ(0, freezer.freeze())
+	{
 		TH_LOG("a process with workers cannot be frozen: see io_wq_worker()");
+	}
 	ring.close();
 
 	const milliseconds before = cpu_time(pid);
@@ -145,8 +147,10 @@ TEST_F(frozen, does_not_run)
 	const milliseconds ran = cpu_time(pid) - before;
 
 	ASSERT_GT(60, ran.count())
+	{
 		TH_LOG("a frozen process ran for %lld ms: see io_wq_worker()",
 		       static_cast<long long>(ran.count()));
+	}
 	ASSERT_EQ(2U, workers.alive());
 
 	ASSERT_EQ(0, freezer.thaw());

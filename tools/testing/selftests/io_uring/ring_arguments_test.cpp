@@ -150,7 +150,9 @@ TEST(rings_that_are_to_be_unregistered)
 		Update two[2] = { update(0, 0), wrong };
 
 		ASSERT_EQ(-EINVAL, unregister_rings(ring, &two[1], 1))
+		{
 			TH_LOG("place %u", wrong.offset);
+		}
 		ASSERT_EQ(1, unregister_rings(ring, two, 2));
 	}
 	/* A task that never had a ring has none to unregister. */

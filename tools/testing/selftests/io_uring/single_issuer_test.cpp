@@ -58,7 +58,9 @@ TEST_F(other_thread, is_kept_out)
 		TH_LOG("another thread may submit: see __io_uring_add_tctx_node_from_submit()");
 	}
 	ASSERT_EQ(-EEXIST, registered)
+	{
 		TH_LOG("another thread may register: see __io_uring_register()");
+	}
 	ASSERT_EQ(0U, WorkerSet::now().count());
 
 	/* The entry that the other thread has queued can be submitted by the owner. */

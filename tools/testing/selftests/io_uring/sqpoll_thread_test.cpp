@@ -56,7 +56,9 @@ TEST(affinity_holds_for_its_workers)
 		SKIP(return, "%s", skip::one_cpu);
 	ASSERT_EQ(0, ring.open_sqpoll());
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(last), &last))
+	{
 		TH_LOG("see io_sqpoll_wq_cpu_affinity(), since v6.6");
+	}
 	ASSERT_EQ(0, work.submit(ring));
 
 	const WorkerSet workers = WorkerSet::await(3);
