@@ -18,15 +18,6 @@
 
 namespace {
 
-/* Queues a write with the user_data @name, which no request of class Work may have. */
-void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_write(sqe, file.get(), byte, 1, 0);
-	sqe->user_data = name;
-}
-
 /* Cancels the request @name.  The result of the cancellation: 0, -EALREADY, -ENOENT, ... */
 int cancel(Uring &ring, __u64 name)
 {

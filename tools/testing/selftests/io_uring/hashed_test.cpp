@@ -22,31 +22,13 @@ namespace {
 
 /* Numbers that class Work does not use. */
 enum Name : __u64 { first = 100, second, linked, other };
-
-/* A request for a worker, and its name.  Without IOSQE_ASYNC, so that it is hashed. */
-void queue_write(Uring &ring, const Fd &file, const void *byte, Name called, unsigned flags = 0)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_write(sqe, file.get(), byte, 1, 0);
-	sqe->flags |= flags;
-	sqe->user_data = called;
-}
-
-void queue_nop(Uring &ring, Name called)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_nop(sqe);
-	sqe->flags |= IOSQE_ASYNC;
-	sqe->user_data = called;
-}
+using Names = std::vector<__u64>;
 
 /* Awaits @nr completions.  Their names in the order they came; 0 for what failed. */
-std::vector<__u64> reap(Uring &ring, unsigned nr)
+Names reap(Uring &ring, unsigned nr)
 {
 	const Deadline deadline(limit::event);
-	std::vector<__u64> names;
+	Names names;
 
 	while (names.size() < nr) {
 		struct io_uring_cqe *cqe;
@@ -59,7 +41,7 @@ std::vector<__u64> reap(Uring &ring, unsigned nr)
 	return names;
 }
 
-bool comes_before(Name one, Name another, const std::vector<__u64> &names)
+bool comes_before(Name one, Name another, const Names &names)
 {
 	return std::ranges::find(names, one) < std::ranges::find(names, another);
 }
@@ -119,10 +101,7 @@ TEST(second_write_waits_for_first)
 	if (page.open())
 		SKIP(return, "%s", skip::no_userfaultfd);
 	ASSERT_EQ(0, stall(ring, file, page));
-	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
-	{
-		TH_LOG("the second write did not wait for the first");
-	}
+	ASSERT_EQ(0U, io_uring_cq_ready(ring.get())) TH_LOG("the second write did not wait");
 	ASSERT_EQ(0, page.release());
 
 	const auto done = reap(ring, 2);
@@ -159,10 +138,7 @@ TEST(other_pool_waits_for_first)
 
 	ASSERT_EQ(1U, theirs.count());
 	ASSERT_TRUE(theirs.await_asleep());
-	ASSERT_EQ(0U, io_uring_cq_ready(ring.get()))
-	{
-		TH_LOG("the second write did not wait for the first");
-	}
+	ASSERT_EQ(0U, io_uring_cq_ready(ring.get())) TH_LOG("the second write did not wait");
 	ASSERT_EQ(0, page.release());
 
 	const Completion seen = await_done(ring, 2);
@@ -188,10 +164,7 @@ TEST(others_do_not_wait)
 
 	queue_nop(ring, other);
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	auto done = reap(ring, 1);
-
-	ASSERT_ALL_DONE(done, 1U);
-	ASSERT_EQ(other, done.front());
+	ASSERT_TRUE(reap(ring, 1) == Names{ other });
 
 	for (Fd &another : files) {
 		another = memory_file();
@@ -199,13 +172,51 @@ TEST(others_do_not_wait)
 		queue_write(ring, another, "", other);
 	}
 	ASSERT_EQ(static_cast<int>(files.size()), io_uring_submit(ring.get()));
-	done = reap(ring, 1);
-	ASSERT_ALL_DONE(done, 1U);
-	ASSERT_EQ(other, done.front());
+	ASSERT_TRUE(reap(ring, 1) == Names{ other });
 
 	ASSERT_EQ(0, page.release());
-	done = reap(ring, 1 + static_cast<unsigned>(files.size()));
+	const auto done = reap(ring, 1 + static_cast<unsigned>(files.size()));
 	ASSERT_ALL_DONE(done, 1 + files.size());
+}
+
+/*
+ * As another request ends, it must not let the second write begin.  A kernel that takes it for one
+ * of the first bucket was wrong by one file in 64, so that it takes many files.  They stay open, as
+ * the inode of the next one would be in the same place in memory.
+ */
+TEST(second_write_waits_for_no_other)
+{
+	std::array<Fd, 192> files;
+	/* On a slow machine, fewer files have to do. */
+	const Deadline since_start(limit::event);
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	/* One is in the first write, the other does the rest, one after the other. */
+	ASSERT_EQ(0, ring.limit_workers(2, 1));
+	for (Fd &file : files) {
+		AbsentPage page;
+
+		if (since_start.spent() > limit::prompt)
+			break;
+		file = memory_file();
+		ASSERT_TRUE(file);
+		if (page.open())
+			SKIP(return, "%s", skip::no_userfaultfd);
+		queue_write(ring, file, page.get(), first);
+		ASSERT_EQ(1, io_uring_submit(ring.get()));
+		ASSERT_TRUE(page.await_reader());
+		queue_nop(ring, other);
+		ASSERT_EQ(1, io_uring_submit(ring.get()));
+		ASSERT_TRUE(reap(ring, 1) == Names{ other });
+		queue_write(ring, file, "", second);
+		queue_nop(ring, other);
+		ASSERT_EQ(2, io_uring_submit(ring.get()));
+		/* Whoever does this one has come past the write. */
+		ASSERT_TRUE(reap(ring, 1) == Names{ other }) TH_LOG("the write did not wait");
+		ASSERT_EQ(0, page.release());
+		ASSERT_TRUE((reap(ring, 2) == Names{ first, second }));
+	}
 }
 
 /* What is linked to a write that others wait for is not lost behind them. */

@@ -132,6 +132,25 @@ int Work::release()
 	return static_cast<size_t>(written) == nr ? 0 : -EIO;
 }
 
+void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name, unsigned flags)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	/* Without IOSQE_ASYNC, so that it is hashed, see class Work. */
+	io_uring_prep_write(sqe, file.get(), byte, 1, 0);
+	sqe->flags |= flags;
+	sqe->user_data = name;
+}
+
+void queue_nop(Uring &ring, __u64 name)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+	io_uring_prep_nop(sqe);
+	sqe->flags |= IOSQE_ASYNC;
+	sqe->user_data = name;
+}
+
 int serve(Uring &ring, Class c, unsigned nr)
 {
 	Work work(c, nr);

@@ -73,6 +73,13 @@ private:
 };
 
 /*
+ * Queue a request for a worker, with the user_data @name, which no request of class Work may have:
+ * a write of one byte, hashed by its file, or one that does nothing.
+ */
+void queue_write(Uring &ring, const Fd &file, const void *byte, __u64 name, unsigned flags = 0);
+void queue_nop(Uring &ring, __u64 name);
+
+/*
  * Has workers of class @c do @nr requests, and reaps them.  A worker did them
  * when this returns 0; else -errno or the result that was not expected.
  */
