@@ -84,9 +84,13 @@ void learn_wchan()
 	wchan_told = in_child([=] {
 			     const Deadline deadline(limit::grace);
 
-			     while (wchan(self, self) == "0" && !deadline.over())
+			     /* It looks after its child now and then. */
+			     while (!deadline.over()) {
+				     if (wchan(self, self) != "0")
+					     return 0;
 				     deadline.back_off();
-			     return wchan(self, self) == "0";
+			     }
+			     return 1;
 		     }) == 0;
 }
 
