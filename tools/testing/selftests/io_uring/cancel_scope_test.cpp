@@ -155,6 +155,12 @@ TEST_F(named, are_taken)
 	ASSERT_EQ(no_1 ? -ECANCELED : 1, ring.result_of(write_1));
 	ASSERT_EQ(no_2 ? -ECANCELED : 1, ring.result_of(write_2));
 	ASSERT_EQ(no_3 ? -ECANCELED : 0, ring.result_of(nop));
+
+	/* Nor is the next write behind what was taken. */
+	ASSERT_EQ(0, ring.discard(5));
+	queue_write(ring, files[1], "", write_2);
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, ring.reap(1, 1)) TH_LOG("a write is lost: see io_wq_remove_pending()");
 }
 
 /* The two rings have one pool, that of their thread. */
