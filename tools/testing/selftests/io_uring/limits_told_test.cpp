@@ -64,6 +64,20 @@ TEST(former_limits)
 	ASSERT_LIMITS(6U, 7U, ask(ring));
 }
 
+/* Not even one is told of, where there may be none. */
+TEST(no_unbounded_workers)
+{
+	struct rlimit nproc;
+	Uring ring;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
+	nproc.rlim_cur = 0;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0U, ask(ring).unbounded);
+	ASSERT_LT(0U, ask(ring).bounded);
+}
+
 FIXTURE(default_limits) {};
 FIXTURE_SETUP(default_limits) {}
 FIXTURE_TEARDOWN(default_limits) {}
