@@ -126,6 +126,12 @@ TEST(registered_rings)
 
 	ASSERT_TRUE(err == -EOPNOTSUPP || err == -EBADF) TH_LOG("%d", err);
 
+	/* Nor is it held any longer. */
+	signal(SIGPIPE, SIG_IGN);
+	pipe.rd.close();
+	ASSERT_EQ(-1, write(pipe.wr.get(), "", 1)) TH_LOG("see io_ring_add_registered_fd()");
+	ASSERT_EQ(EPIPE, errno);
+
 	/* The kernel cannot write the place there, and so does not take it. */
 	auto *mine = static_cast<Update *>(page(PROT_READ | PROT_WRITE));
 
