@@ -21,13 +21,15 @@ class Judgement:
 def release(text: str) -> tuple:
     """(7, 3, 4) of 7.3.4+deb13-cloud-amd64; of Debian's 6.1.0-50-amd64, what uname -v adds.
 
-    (7, 3, 4, "cured") of 7.3.4-cured, which has the cures of tools/mutants.
+    (7, 3, 4, "cured") of 7.3.4-cured, which has the cures of tools/mutants; and "32-bit" comes
+    last if uname -m follows, and is of such a machine.
     """
     match = re.search(r"Debian (\d+\.\d+[.\d]*)", text) or re.match(r"(\d+\.\d+[.\d]*)", text)
     if not match:
         raise ValueError(f"no version of a kernel: {text}")
     numbers = [int(number) for number in match[1].rstrip(".").split(".")]
-    return tuple((numbers + [0])[:3]) + ("cured",) * ("-cured" in text)
+    return (tuple((numbers + [0])[:3]) + ("cured",) * ("-cured" in text)
+            + ("32-bit",) * bool(re.search(r" (arm|armv\dl|i[3-6]86)$", text)))
 
 
 def reached(version: tuple, firsts: list) -> bool:
@@ -55,7 +57,8 @@ def matches(test: results.Test, patterns: list) -> bool:
 def bugs_of(version: tuple) -> list:
     return [bug for bug in TABLE["bug"]
             if reached(version, bug["since"]) and not reached(version, bug["fixed"])
-            and (bug["fixed"] or "cured" not in version)]
+            and (bug["fixed"] or "cured" not in version)
+            and ("32-bit" in version or bug.get("bits") != 32)]
 
 
 def explains(kernel: str, test: str) -> bool:
