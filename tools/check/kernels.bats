@@ -78,6 +78,18 @@ judged()
 	done
 }
 
+@test "judge: a bug of 32 bit is none of other machines" {
+	awake()
+	{
+		log_of idle_cost_test "not ok" |
+			sed 's/global.claim/global.sqpoll_thread_of_new_ring_sleeps/; s/why it is so/see io_sq_thread()/'
+	}
+
+	awake | judged 0 "7.3.4+deb14-armmp-lpae #1 SMP Debian 7.3.4-1 armv7l" "finding: idle_cost_test"
+	awake | judged 1 "7.3.4+deb14-amd64 #1 SMP Debian 7.3.4-1 x86_64" "unexpected: idle_cost_test"
+	awake | judged 1 7.3.4 "unexpected: idle_cost_test"
+}
+
 @test "judge: a complaint of the kernel is known only of a bug that it has" {
 	run -0 python3 -c 'import sys
 sys.path.insert(0, sys.argv[1])

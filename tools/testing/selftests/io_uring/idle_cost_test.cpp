@@ -66,6 +66,24 @@ TEST(sqpoll_thread_and_its_worker_sleep)
 	ASSERT_EQ(1U, worker.serve(ring, Class::bounded, 1));
 }
 
+/* One that had no work since it was made is idle as well. */
+TEST(sqpoll_thread_of_new_ring_sleeps)
+{
+	Uring ring;
+	const int err = ring.open_sqpoll();
+
+	if (err == -EPERM || err == -EACCES)
+		SKIP(return, "%s", skip::no_sqpoll);
+	ASSERT_EQ(0, err);
+
+	const WorkerSet thread = WorkerSet::await_sqpoll();
+
+	ASSERT_SLEEPS(thread, "io_sq_thread()");
+	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(0, ring.reap(1));
+}
+
 /* An entry of the submission queue is no work as long as it may not be submitted. */
 TEST(sqpoll_thread_of_disabled_ring_sleeps)
 {

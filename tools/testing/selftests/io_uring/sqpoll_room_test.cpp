@@ -57,10 +57,7 @@ TEST(submitter_waits_for_room)
 
 	std::thread(wait).detach();
 	ASSERT_EQ(0, awaited()) TH_LOG("there is room, and the submitter waits");
-	/*
-	 * On 32 bit, the thread of a new ring does not sleep before it had work, or the machine
-	 * runs for five minutes: io_sq_thread() compares jiffies with a timeout of 0.
-	 */
+	/* On 32 bit, the thread of a new ring may not sleep before it had work: see idle_cost_test. */
 	io_uring_prep_nop(io_uring_get_sqe(ring.get()));
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
 	ASSERT_EQ(0, ring.reap(1));
