@@ -46,6 +46,19 @@ TEST(no_such_file)
 	}
 }
 
+/* With IOSQE_CQE_SKIP_SUCCESS it completes without a word, unless it fails. */
+TEST(silent_success)
+{
+	Uring ring;
+	char byte;
+
+	ASSERT_EQ(0, ring.open());
+	prepare(ring, IORING_OP_NOP, -1)->flags |= IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK;
+	prepare(ring, IORING_OP_READ, no_file, &byte, 1)->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	ASSERT_EQ(2, io_uring_submit(ring.get()));
+	ASSERT_EQ(-EBADF, ring.take().result) TH_LOG("see io_req_complete_post()");
+}
+
 TEST(who_must_not_wait)
 {
 	PipeEnds pipe;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "harness.hpp"
+#include "peer.hpp"
 #include "workers.hpp"
 
 namespace {
@@ -76,6 +77,24 @@ TEST(no_unbounded_workers)
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0U, ask(ring).unbounded);
 	ASSERT_LT(0U, ask(ring).bounded);
+}
+
+/* They are the ring's, and so they bind a thread that comes to it later: __io_uring_add_tctx_node(). */
+TEST(limits_of_later_thread)
+{
+	PeerThread peer;
+	Limits told = {};
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	set(ring, { 2, 3 });
+	ASSERT_EQ(0, peer.run([&] {
+		const int err = serve(ring, Class::bounded);
+
+		told = ask(ring);
+		return err;
+	}));
+	ASSERT_LIMITS(2U, 3U, told);
 }
 
 FIXTURE(default_limits) {};

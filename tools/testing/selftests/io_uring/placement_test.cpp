@@ -47,6 +47,26 @@ TEST_F(affinity, worker_leaves)
 	ASSERT_WORKERS_EXIT(worker, end);
 }
 
+/* Each registration takes the place of the one before. */
+TEST(affinity_is_moved)
+{
+	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
+	cpu_set_t workers;
+	Uring ring;
+
+	if (CPU_EQUAL(&first, &second))
+		SKIP(return, "%s", skip::one_cpu);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
+	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second));
+	ASSERT_EQ(0, serve(ring, Class::bounded));
+	ASSERT_EQ(0, sched_getaffinity(WorkerSet::now().tid(), sizeof(workers), &workers));
+	ASSERT_TRUE(CPU_EQUAL(&second, &workers))
+	{
+		TH_LOG("the worker does not go by the newest mask: see io_wq_cpu_affinity()");
+	}
+}
+
 /* By io_uring_unregister_iowq_aff(3): a worker may run again wherever its task may. */
 TEST(affinity_is_undone)
 {
