@@ -64,7 +64,7 @@ print(*sorted({bug["finding"] for bug in judge.TABLE["bug"] if not bug["fixed"]}
 			--ignore COMMIT_MESSAGE,FILE_PATH_CHANGES "$(basename "$mail").diff"
 		git checkout -q .
 	done
-	for mail in cpuset stopped-rings splice-files cancel-count sqpoll-sync-cancel sqpoll-idle; do
+	for mail in cpuset stopped-rings splice-files cancel-count sqpoll-sync-cancel sqpoll-idle linked-timeout; do
 		patch -s -p1 <"$BATS_FILE_TMPDIR/findings/$mail.mail"
 	done
 	# As the kernels that we try have it.
