@@ -43,7 +43,12 @@ TEST(limits_of_workers)
 	}
 	ASSERT_EQ(-EFAULT, limits(ring, memory(PROT_NONE)));
 	ASSERT_EQ(0, limits(ring, seen));
-	ASSERT_LT(1U, seen[1]) TH_LOG("a limit was set by a registration that failed");
+	for (const unsigned limit : seen) {
+		ASSERT_LT(1U, limit)
+		{
+			TH_LOG("a limit was set by a registration that failed");
+		}
+	}
 
 	unsigned most[2] = { INT_MAX, INT_MAX };
 
@@ -55,12 +60,20 @@ TEST(limits_of_workers)
 
 TEST(affinity_of_workers)
 {
+	const cpu_set_t first = allowed_cpu(0);
+	cpu_set_t workers;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	ASSERT_EQ(-EFAULT, io_uring_register_iowq_aff(
 				   ring.get(), 8, static_cast<cpu_set_t *>(memory(PROT_NONE))));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
+	ASSERT_EQ(0, sched_getaffinity(WorkerSet::now().tid(), sizeof(workers), &workers));
+	ASSERT_TRUE(CPU_EQUAL(&first, &workers))
+	{
+		TH_LOG("the affinity of workers was changed by a registration that failed");
+	}
 
 	/* The child has not used the ring, and so has no workers whose affinity could be set. */
 	ASSERT_EQ(EINVAL, in_child([&] {

@@ -133,6 +133,7 @@ TEST_F(frozen, does_not_run)
 		waiter.join();
 		if (!variant->closes && ring.discard(want))
 			return 4;
+		us.step();
 		ring.close();
 		us.step();
 		return 0;
@@ -167,6 +168,14 @@ TEST_F(frozen, does_not_run)
 	ASSERT_EQ(2U, workers.alive());
 
 	ASSERT_EQ(0, freezer.thaw());
+	ASSERT_EQ(0, child.go());
+	ASSERT_TRUE(child.await_step());
+	if (!variant->closes) {
+		ASSERT_TRUE(workers.await_asleep())
+		{
+			TH_LOG("a worker does not go on after a thaw: see io_wq_worker()");
+		}
+	}
 	ASSERT_EQ(0, child.go());
 	ASSERT_TRUE(child.await_step());
 	ASSERT_WORKERS_EXIT(workers, end);
