@@ -23,21 +23,27 @@ Fd private_file()
 }
 
 /*
- * Has a worker open @file, with the credentials registered as @personality unless that is 0.
- * 0, or -errno.
+ * Has a worker open @file, with the credentials registered as @personality unless that is 0, as a
+ * request of its own, or linked to another.  0, or -errno.
  */
-int open_by_worker(Uring &ring, const Fd &file, int personality = 0)
+int open_by_worker(Uring &ring, const Fd &file, int personality = 0, bool linked = false)
 {
 	const std::string path = "/proc/self/fd/" + std::to_string(file.get());
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+	struct io_uring_sqe *sqe;
 
 	/* A worker that is not yet back from its last request would need the help of another. */
 	if (!WorkerSet::now().await_asleep())
 		return -ETIME;
+	if (linked) {
+		sqe = io_uring_get_sqe(ring.get());
+		io_uring_prep_nop(sqe);
+		sqe->flags |= IOSQE_ASYNC | IOSQE_IO_LINK;
+	}
+	sqe = io_uring_get_sqe(ring.get());
 	io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
 	sqe->flags |= IOSQE_ASYNC;
 	sqe->personality = static_cast<__u16>(personality);
-	if (io_uring_submit(ring.get()) != 1)
+	if (io_uring_submit(ring.get()) != 1 + linked || (linked && ring.reap(1)))
 		return -EIO;
 	return Fd(ring.take().result).error();
 }
@@ -77,8 +83,10 @@ TEST(user_changes)
 	if (become_user(nobody))
 		SKIP(return, "%s", skip::no_other_user);
 	ASSERT_EQ(8U, worker.serve(ring, Class::bounded, 8));
-	EXPECT_EQ(-EACCES, open_by_worker(ring, roots));
-	EXPECT_EQ(0, open_by_worker(ring, private_file()));
+	for (const bool linked : { false, true }) {
+		ASSERT_EQ(-EACCES, open_by_worker(ring, roots, 0, linked));
+		ASSERT_EQ(0, open_by_worker(ring, private_file(), 0, linked));
+	}
 	ring.close();
 	ASSERT_WORKERS_EXIT(worker, end);
 
@@ -93,6 +101,31 @@ TEST(user_changes)
 
 	ASSERT_EQ(1U, next.count());
 	EXPECT_EQ(static_cast<int>(nobody), uid_of_thread(next.tid()));
+}
+
+/* An SQPOLL thread serves each ring with that ring's: __io_sq_thread(). */
+TEST(rings_of_sqpoll_thread_have_their_own)
+{
+	const Fd roots = private_file();
+	Uring first, second;
+
+	if (!become_root())
+		SKIP(return, "%s", skip::not_root);
+
+	int err = first.open_sqpoll();
+
+	if (err == -EPERM || err == -EACCES)
+		SKIP(return, "%s", skip::no_sqpoll);
+	ASSERT_EQ(0, err);
+	if (become_user(nobody))
+		SKIP(return, "%s", skip::no_other_user);
+	err = second.open_sqpoll(IORING_SETUP_ATTACH_WQ, 1, first.fd());
+	if (err == -EPERM || err == -ENOMEM)
+		SKIP(return, "%s", skip::not_this_user);
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(-EACCES, open_by_worker(second, roots));
+	ASSERT_EQ(0, open_by_worker(first, roots));
+	ASSERT_EQ(0, open_by_worker(second, private_file()));
 }
 
 /*

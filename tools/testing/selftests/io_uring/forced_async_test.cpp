@@ -7,6 +7,7 @@
  * io_wq_submit_work().
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -43,6 +44,29 @@ TEST(no_such_file)
 		ASSERT_EQ(2, io_uring_submit(ring.get()));
 		ASSERT_EQ(-EBADF, ring.take().result);
 		ASSERT_EQ(-ECANCELED, ring.take().result);
+	}
+}
+
+/* By io_uring_enter(2), what is linked by IOSQE_IO_HARDLINK is done even after a failure. */
+TEST(link_behind_failure)
+{
+	const struct {
+		unsigned flag;
+		int next;
+	} links[] = { { IOSQE_IO_LINK, -ECANCELED }, { IOSQE_IO_HARDLINK, 0 } };
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	for (const auto &link : links) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
+
+		/* Fails as it is done, unlike a request that has no file. */
+		io_uring_prep_openat(sqe, AT_FDCWD, "/proc/self/nothing", O_RDONLY, 0);
+		sqe->flags |= IOSQE_ASYNC | link.flag;
+		prepare(ring, IORING_OP_NOP, -1);
+		ASSERT_EQ(2, io_uring_submit(ring.get()));
+		ASSERT_EQ(-ENOENT, ring.take().result);
+		ASSERT_EQ(link.next, ring.take().result) TH_LOG("see io_wq_put_work()");
 	}
 }
 

@@ -14,7 +14,7 @@
 
 namespace {
 
-enum Name : __u64 { halfway = 100, same_file, other_file, nop };
+enum Name : __u64 { halfway = 100, same_file, other_file, nop, reading };
 
 /*
  * The only worker has begun a write to @file of two pages, the first of which is absent.  Then it
@@ -79,6 +79,34 @@ TEST(next_write_gets_no_worker)
 	ASSERT_EQ(2U, ring.await_ready(2));
 	ASSERT_EQ(2, ring.result_of(halfway));
 	ASSERT_EQ(1, ring.result_of(same_file));
+}
+
+/* Only writes are done one after the other: see io_prep_async_work(). */
+TEST(read_does_not_wait)
+{
+	const Fd file = memory_file();
+	struct io_uring_sqe *sqe;
+	Halfway write;
+	Uring ring;
+	char byte;
+
+	ASSERT_TRUE(file);
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, write.begin(ring, file));
+	ASSERT_EQ(0, write.go_on(ring));
+	sqe = io_uring_get_sqe(ring.get());
+	io_uring_prep_read(sqe, file.get(), &byte, 1, 0);
+	sqe->flags |= IOSQE_ASYNC;
+	sqe->user_data = reading;
+	ASSERT_EQ(1, io_uring_submit(ring.get()));
+	ASSERT_EQ(1U, ring.await_ready(1))
+	{
+		TH_LOG("a read waits for a write to its file");
+	}
+	ASSERT_LE(0, ring.result_of(reading));
+	ASSERT_EQ(0, write.end());
+	ASSERT_EQ(2U, ring.await_ready(2));
+	ASSERT_EQ(2, ring.result_of(halfway));
 }
 
 FIXTURE(others) {};

@@ -79,7 +79,7 @@ TEST(no_unbounded_workers)
 	ASSERT_LT(0U, ask(ring).bounded);
 }
 
-/* They are the ring's, and so they bind a thread that comes to it later: __io_uring_add_tctx_node(). */
+/* Limits are the ring's, and bind a thread that comes to it later: __io_uring_add_tctx_node(). */
 TEST(limits_of_later_thread)
 {
 	PeerThread peer;
@@ -93,6 +93,23 @@ TEST(limits_of_later_thread)
 
 		told = ask(ring);
 		return err;
+	}));
+	ASSERT_LIMITS(2U, 3U, told);
+}
+
+/* And those who use it already: io_register_iowq_max_workers(). */
+TEST(limits_of_other_thread)
+{
+	PeerThread peer;
+	Limits told = {};
+	Uring ring;
+
+	ASSERT_EQ(0, ring.open());
+	ASSERT_EQ(0, peer.run([&] { return serve(ring, Class::bounded); }));
+	set(ring, { 2, 3 });
+	ASSERT_EQ(0, peer.run([&] {
+		told = ask(ring);
+		return 0;
 	}));
 	ASSERT_LIMITS(2U, 3U, told);
 }

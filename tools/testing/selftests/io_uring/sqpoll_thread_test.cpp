@@ -46,6 +46,28 @@ TEST(limits_hold_for_its_workers)
 	ASSERT_LIMITED(ring, bounded, unbounded, submit, "io_register_iowq_max_workers()");
 }
 
+/* Each of the rings that share a thread says when it sleeps, so that a submitter wakes it. */
+TEST(rings_share_its_sleep)
+{
+	Uring first, second;
+
+	ASSERT_EQ(0, first.open_sqpoll());
+	ASSERT_EQ(0, open_attached(second, first.fd()));
+
+	const WorkerSet thread = WorkerSet::await_sqpoll();
+
+	ASSERT_EQ(1U, thread.count());
+	for (Uring *ring : { &first, &second, &first }) {
+		ASSERT_TRUE(thread.await_asleep());
+		io_uring_prep_nop(io_uring_get_sqe(ring->get()));
+		ASSERT_EQ(1, io_uring_submit(ring->get()));
+		ASSERT_EQ(0, ring->reap(1))
+		{
+			TH_LOG("a request waits for a thread that sleeps: see io_sq_thread()");
+		}
+	}
+}
+
 TEST(affinity_holds_for_its_workers)
 {
 	const cpu_set_t first = allowed_cpu(0), last = allowed_cpu(CPU_SETSIZE);
