@@ -213,7 +213,10 @@ TEST(second_write_waits_for_no_other)
 		queue_nop(ring, other);
 		ASSERT_EQ(2, io_uring_submit(ring.get()));
 		/* Whoever does this one has come past the write. */
-		ASSERT_TRUE(reap(ring, 1) == Names{ other }) TH_LOG("the write did not wait");
+		ASSERT_TRUE(reap(ring, 1) == Names{ other })
+		{
+			TH_LOG("the write did not wait: see io_worker_handle_work()");
+		}
 		ASSERT_EQ(0, page.release());
 		ASSERT_TRUE((reap(ring, 2) == Names{ first, second }));
 	}

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A write that sleeps halfway has another worker come for what is queued behind it, but not for
- * the next write to its own file, which would only wait for it.  Programs that write to slow
- * files rely on that, as do those that count their threads.
+ * A write that sleeps halfway has another worker come for what is queued behind it, unless that is
+ * the next write to its own file.  Programs that write to slow files rely on that.
  * io_wq_dec_running() asks for the worker, and io_wq_hash_defer() whether there is a use for it.
  */
 #include <array>
@@ -14,7 +13,7 @@
 
 namespace {
 
-enum Name : __u64 { halfway = 100, same_file, other_file, nop, reading };
+enum Name : __u64 { halfway = 100, other_file, nop, reading };
 
 /*
  * The only worker has begun a write to @file of two pages, the first of which is absent.  Then it
@@ -57,28 +56,6 @@ private:
 const char *program_cannot_test(char **)
 {
 	return AbsentPage().open() ? skip::no_userfaultfd : nullptr;
-}
-
-TEST(next_write_gets_no_worker)
-{
-	const Fd file = memory_file();
-	Halfway write;
-	Uring ring;
-
-	ASSERT_TRUE(file);
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, write.begin(ring, file));
-	queue_write(ring, file, "", same_file);
-	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	ASSERT_EQ(0, write.go_on(ring));
-	ASSERT_EQ(1U, WorkerSet::now().count())
-	{
-		TH_LOG("a worker came for a write that has to wait: see io_wq_hash_defer()");
-	}
-	ASSERT_EQ(0, write.end());
-	ASSERT_EQ(2U, ring.await_ready(2));
-	ASSERT_EQ(2, ring.result_of(halfway));
-	ASSERT_EQ(1, ring.result_of(same_file));
 }
 
 /* Only writes are done one after the other: see io_prep_async_work(). */

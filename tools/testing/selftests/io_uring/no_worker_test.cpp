@@ -6,7 +6,6 @@
  * there may be none.  io_should_retry_thread() has the kernel try three times more.
  */
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 
 #include "promise.hpp"
@@ -83,38 +82,6 @@ TEST_F(without_threads, request_ends)
 
 	ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
-}
-
-/*
- * Threads are allowed again once the first retry has failed: it interrupts the task, which does it.
- * One that came before the task waits is not seen, and the next ones may be the last, so that the
- * request is given up.  Then all is done once more.
- */
-TEST(second_retry_makes_worker)
-{
-	constexpr unsigned tries = 10;
-	const Fd epoll = Fd::from(epoll_create1(EPOLL_CLOEXEC));
-	struct epoll_event event = { .events = EPOLLIN, .data = {} };
-	int result = -ECANCELED;
-	struct rlimit nproc;
-	Uring ring;
-
-	ASSERT_TRUE(epoll);
-	if (const char *why = become_bound())
-		SKIP(return, "%s", why);
-	ASSERT_EQ(0, getrlimit(RLIMIT_NPROC, &nproc));
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, epoll_ctl(epoll.get(), EPOLL_CTL_ADD, ring.fd(), &event));
-	for (unsigned i = 0; i < tries && result == -ECANCELED; i++) {
-		if (!forbid_threads(nproc))
-			SKIP(return, "%s", skip::no_nproc_limit);
-		queue_nop(ring, 0);
-		ASSERT_EQ(1, io_uring_submit(ring.get()));
-		epoll_wait(epoll.get(), &event, 1, static_cast<int>(limit::event.count()));
-		ASSERT_EQ(0, setrlimit(RLIMIT_NPROC, &nproc));
-		result = ring.take().result;
-	}
-	ASSERT_EQ(0, result) TH_LOG("given up after one retry: see io_should_retry_thread()");
 }
 
 /* A request that can have no worker of its own waits for the one that is there. */
