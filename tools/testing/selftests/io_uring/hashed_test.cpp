@@ -28,17 +28,17 @@ using Names = std::vector<__u64>;
 Names reap(Uring &ring, unsigned nr)
 {
 	const Deadline deadline(limit::event);
-	Names names;
+	Names done;
 
-	while (names.size() < nr) {
+	while (done.size() < nr) {
 		struct io_uring_cqe *cqe;
 
 		if (ring.wait(&cqe, deadline))
 			break;
-		names.push_back(cqe->res < 0 ? 0 : cqe->user_data);
+		done.push_back(cqe->res < 0 ? 0 : cqe->user_data);
 		io_uring_cqe_seen(ring.get(), cqe);
 	}
-	return names;
+	return done;
 }
 
 bool comes_before(Name one, Name another, const Names &names)

@@ -36,14 +36,14 @@ std::optional<unsigned long> sentry_sleeps()
 void post_sentry()
 {
 	/* Ends with main(). */
-	static Process process;
+	static Process sleeper;
 
-	process.start([](Process &) {
+	sleeper.start([](Process &) {
 		prctl(PR_SET_NAME, "sentry");
 		/* No freezer of any kernel lets it sleep on here, unlike in poll(2). */
 		return pause();
 	});
-	sentry = process.pid();
+	sentry = sleeper.pid();
 }
 
 void watch_for_pauses()
