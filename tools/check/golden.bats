@@ -13,7 +13,7 @@ golden=$BATS_TEST_DIRNAME/golden
 	mkdir "$dir/golden"
 	# What main() needs, but for kernel.cpp.
 	cp "$golden"/*_test.cpp "$golden/settings" "$source"/Makefile "$source"/*.hpp \
-		"$source"/{child,deadline,environment,fd,pause,proc}.cpp "$dir/golden"
+		"$source"/{child,deadline,environment,fd,proc}.cpp "$dir/golden"
 	make -s -C "$dir" TARGETS=golden FORCE_TARGETS=1 all
 	make -s -C "$dir" TARGETS=golden run_tests 2>&1 |
 		sed 's/harness.hpp:[0-9]*/harness.hpp:N/; s/threads of [0-9]*/threads of N/

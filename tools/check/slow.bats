@@ -153,10 +153,3 @@ freeze_in()
 		wait "$job"
 	done
 }
-
-@test "slow: pauses of any length, at any moment" {
-	need_root
-	[ -d /sys/fs/cgroup/freezer ] || [ -e /sys/fs/cgroup/cgroup.procs ] ||
-		skip "no cgroup that can be frozen"
-	"$top/tools/measure/pauses" --runs 4 . limits_test idle_cost_test idle_exit_test rearm_test
-}

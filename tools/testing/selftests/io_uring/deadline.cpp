@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string_view>
 #include <unistd.h>
@@ -13,13 +14,22 @@
 static constexpr milliseconds between_looks{ 100 };
 static constexpr milliseconds late{ 2'000 };
 
-static std::atomic<bool> late_once;
+static std::atomic<bool> paused;
 /* When this thread last looked at any Deadline: one wait may be part of another. */
 static thread_local Deadline::clock::time_point last_of_all;
 
-bool was_late()
+void watch_for_pauses()
 {
-	return late_once;
+	struct sigaction note = {};
+
+	note.sa_handler = [](int) { paused = true; };
+	note.sa_flags = SA_RESTART;
+	sigaction(SIGCONT, &note, nullptr);
+}
+
+bool was_paused()
+{
+	return paused;
 }
 
 Deadline::Deadline(milliseconds limit) : left(limit)
@@ -49,7 +59,7 @@ int Deadline::poll_ms() const
 	left -= std::min<clock::duration>(now - last_look, between_looks);
 	last_look = now;
 	if (now - std::exchange(last_of_all, now) > late)
-		late_once = true;
+		paused = true;
 	return static_cast<int>(
 		std::clamp(std::chrono::ceil<milliseconds>(left), milliseconds(0), between_looks)
 			.count());

@@ -76,7 +76,13 @@ bool await_byte(int fd);
 /* What comes from @fd until its writers have closed it, or limit::event has passed. */
 std::string read_to_end(int fd);
 
-/* True if a wait came back 2 s late, for want of a CPU. */
-bool was_late();
+/* From now on, and in children, notes what was_paused() tells. */
+void watch_for_pauses();
+/*
+ * True if the program was stopped and continued, or a wait came back 2 s late, as with
+ * a frozen cgroup.  Either interrupts what workers wait in (-EINTR, before v7.3.2 -512)
+ * and makes their 5 s start anew.
+ */
+bool was_paused();
 
 #endif /* DEADLINE_HPP */

@@ -33,7 +33,6 @@
 #include "environment.hpp"
 #include "kernel.hpp"
 #include "kselftest_harness.hpp"
-#include "pause.hpp"
 #include "proc.hpp"
 
 /*
@@ -96,8 +95,6 @@ void ksft_run(struct __test_metadata *_metadata, F body)
 	} catch (const std::exception &e) {
 		EXPECT_STREQ("no exception", e.what());
 	}
-	if (ksft_failed(_metadata) && was_paused())
-		ksft_skip_paused(_metadata);
 }
 
 #undef TEST
@@ -199,7 +196,6 @@ int main(int argc, char **argv)
 		return Process::run_another();
 	ksft_open_streams();
 	look_after_children();
-	post_sentry();
 
 	/* No core file, nor a run of what kernel.core_pattern names (do_coredump()). */
 	struct rlimit core;
