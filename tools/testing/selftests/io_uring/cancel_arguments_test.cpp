@@ -11,13 +11,9 @@
 #include <utility>
 
 #include "absent.hpp"
+#include "cancel.hpp"
 #include "harness.hpp"
 #include "workers.hpp"
-
-/* Newer than liburing 2.3. */
-#ifndef IORING_ASYNC_CANCEL_OP
-#define IORING_ASYNC_CANCEL_OP (1U << 5)
-#endif
 
 namespace {
 

@@ -12,39 +12,24 @@
 #include <string>
 
 #include "absent.hpp"
+#include "cancel.hpp"
 #include "harness.hpp"
 #include "peer.hpp"
 #include "workers.hpp"
 
-namespace {
-
-constexpr __u64 first = 100, second = 101, cancellation = 102;
-
-/* Submits what was prepared as a cancellation.  Its result. */
-int submit(Uring &ring, struct io_uring_sqe *sqe)
-{
-	sqe->user_data = cancellation;
-	if (io_uring_submit(ring.get()) != 1)
-		return -EIO;
-	return ring.result_of(cancellation);
-}
-
-} // namespace
+constexpr __u64 first = 100, second = 101;
 
 TEST(request_of_another_thread)
 {
 	Work work(Class::unbounded);
-	struct io_uring_sqe *sqe;
 	PeerThread peer;
 	Uring ring;
 
 	ASSERT_EQ(0, ring.open());
 	ASSERT_EQ(0, peer.run([&] { return work.submit(ring); }));
 	ASSERT_TRUE(WorkerSet::await(1).await_asleep());
-	sqe = io_uring_get_sqe(ring.get());
-	io_uring_prep_cancel64(sqe, work.user_data(), 0);
 
-	const int found = submit(ring, sqe);
+	const int found = cancel(ring, { .name = work.user_data() });
 
 	ASSERT_TRUE(found == 0 || found == -EALREADY)
 	{
@@ -58,7 +43,6 @@ TEST(file_that_was_opened_twice)
 	const Fd one = memory_file();
 	const std::string path = "/proc/self/fd/" + std::to_string(one.get());
 	const Fd other(open(path.c_str(), O_RDWR | O_CLOEXEC));
-	struct io_uring_sqe *sqe;
 	AbsentPage page;
 	Uring ring;
 
@@ -73,9 +57,7 @@ TEST(file_that_was_opened_twice)
 	/* It waits for the first one, as the file is the same. */
 	queue_write(ring, other, "", second);
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
-	sqe = io_uring_get_sqe(ring.get());
-	io_uring_prep_cancel_fd(sqe, one.get(), 0);
-	ASSERT_EQ(-EALREADY, submit(ring, sqe));
+	ASSERT_EQ(-EALREADY, cancel(ring, { .flags = IORING_ASYNC_CANCEL_FD }, one.get()));
 	ASSERT_EQ(0, page.release());
 	ASSERT_EQ(3U, ring.await_ready(3));
 	ASSERT_EQ(1, ring.result_of(second))

@@ -11,39 +11,13 @@
 #include <thread>
 
 #include "absent.hpp"
+#include "cancel.hpp"
 #include "harness.hpp"
 #include "workers.hpp"
 
-/* Newer than liburing 2.3. */
-#ifndef IORING_ASYNC_CANCEL_USERDATA
-#define IORING_ASYNC_CANCEL_USERDATA (1U << 4)
-#define IORING_ASYNC_CANCEL_OP (1U << 5)
-#endif
-
 namespace {
 
-enum Name : __u64 { write_1 = 100, write_2, nop, closing, cancellation };
-
-/* What a cancellation asks for, but for its file. */
-struct Criteria {
-	unsigned flags = 0;
-	__u64 name = 0;
-	unsigned opcode = 0;
-};
-
-/* The result of a cancellation. */
-int cancel(Uring &ring, const Criteria &what, int fd = -1)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, fd, nullptr, what.opcode, 0);
-	sqe->addr = what.name;
-	sqe->cancel_flags = what.flags;
-	sqe->user_data = cancellation;
-	if (io_uring_submit(ring.get()) != 1)
-		return -EIO;
-	return ring.result_of(cancellation);
-}
+enum Name : __u64 { write_1 = 100, write_2, nop, closing };
 
 /* As kernels do that know the newest of these criteria, which are of v6.6. */
 bool knows_futexes()

@@ -13,25 +13,9 @@
 #include <sys/mman.h>
 
 #include "absent.hpp"
+#include "cancel.hpp"
 #include "harness.hpp"
 #include "workers.hpp"
-
-namespace {
-
-/* Cancels the request @name.  The result of the cancellation: 0, -EALREADY, -ENOENT, ... */
-int cancel(Uring &ring, __u64 name)
-{
-	constexpr __u64 cancellation = ~0ULL;
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
-
-	io_uring_prep_cancel64(sqe, name, 0);
-	sqe->user_data = cancellation;
-	if (io_uring_submit(ring.get()) != 1)
-		return -EIO;
-	return ring.result_of(cancellation);
-}
-
-} // namespace
 
 /*
  * Of three writes, the first does not end before the last is cancelled.  Once it has begun, the
@@ -61,7 +45,7 @@ TEST(write_not_started)
 	ASSERT_EQ(0, work.release());
 	ASSERT_TRUE(page.await_reader());
 
-	const int found = cancel(ring, last);
+	const int found = cancel(ring, { .name = last });
 
 	ASSERT_EQ(-EALREADY, found)
 	{
@@ -110,7 +94,7 @@ TEST(next_write_to_same_file)
 			mmap(nullptr, 1, PROT_READ, MAP_SHARED, file.get(), 0);
 			queue_write(ring, file, "", name);
 			ASSERT_EQ(1, io_uring_submit(ring.get()));
-			ASSERT_EQ(0, cancel(ring, name))
+			ASSERT_EQ(0, cancel(ring, { .name = name }))
 			{
 				TH_LOG("file %llu", name - 100);
 			}
@@ -150,7 +134,7 @@ TEST(last_of_two_writes)
 	queue_write(ring, file, "", first);
 	queue_write(ring, file, "", last);
 	ASSERT_EQ(2, io_uring_submit(ring.get()));
-	ASSERT_EQ(0, cancel(ring, last));
+	ASSERT_EQ(0, cancel(ring, { .name = last }));
 	ASSERT_EQ(0, between.submit(ring));
 	queue_write(ring, file, "", next);
 	ASSERT_EQ(1, io_uring_submit(ring.get()));
@@ -208,7 +192,7 @@ TEST_F(links, are_cancelled_each)
 	 * @work has the same user_data as the chain.  The kernel looks first at what waits for a
 	 * worker, and so finds the chain.
 	 */
-	ASSERT_EQ(variant->queued ? 0 : -EALREADY, cancel(ring, chain.user_data()));
+	ASSERT_EQ(variant->queued ? 0 : -EALREADY, cancel(ring, { .name = chain.user_data() }));
 	/* All of these, and the cancellation. */
 	ASSERT_EQ(nr + 1, ring.await_ready(nr + 1))
 	{

@@ -72,8 +72,10 @@ TEST_F(waiter, is_woken)
 	});
 	const Deadline deadline(limit::event);
 
-	while (!(tid && thread_asleep(getpid(), tid)) && !deadline.over())
+	while (!(tid && thread_asleep(getpid(), tid))) {
+		ASSERT_FALSE(deadline.over());
 		deadline.back_off();
+	}
 	ASSERT_EQ(0, work.release());
 	ASSERT_TRUE(await_byte(told.rd.get()))
 	{

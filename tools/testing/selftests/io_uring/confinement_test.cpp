@@ -9,18 +9,10 @@
  * (io_wq_create()), so that idle exit lets a task's workers out of its cpuset.
  */
 #include "cgroup.hpp"
+#include "cpus.hpp"
 #include "promise.hpp"
 
 namespace {
-
-cpu_set_t allowed(pid_t tid)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	sched_getaffinity(tid, sizeof(set), &set);
-	return set;
-}
 
 bool subset(const cpu_set_t &part, const cpu_set_t &whole)
 {
@@ -45,7 +37,7 @@ std::string list(const cpu_set_t &set)
 pid_t astray(const WorkerSet &workers)
 {
 	for (const pid_t tid : workers.tids())
-		if (!subset(allowed(tid), allowed(0)))
+		if (!subset(allowed_cpus(tid), allowed_cpus()))
 			return tid;
 	return -1;
 }
@@ -60,7 +52,7 @@ do {										\
 	ASSERT_EQ(-1, tid)							\
 	{									\
 		TH_LOG("a worker may run on CPUs %s, its task only on %s",	\
-		       list(allowed(tid)).c_str(), list(allowed(0)).c_str());	\
+		       list(allowed_cpus(tid)).c_str(), list(allowed_cpus()).c_str());	\
 		TH_LOG("see io_init_new_worker() in io_uring/io-wq.c");		\
 	}									\
 } while (0)
@@ -115,14 +107,14 @@ FIXTURE_VARIANT_ADD(cpuset, moved_and_affinity_undone)
 
 FIXTURE_SETUP(cpuset)
 {
-	const cpu_set_t ours = allowed(0);
+	const cpu_set_t ours = allowed_cpus();
 
 	if (CPU_COUNT(&ours) < 2)
 		SKIP(return, "%s", skip::one_cpu);
 	self->cgroup = new Cgroup;
 	if (self->cgroup->make_cpuset())
 		SKIP(return, "%s", skip::no_cpuset);
-	ASSERT_EQ(0, self->cgroup->allow(list(allowed(0))));
+	ASSERT_EQ(0, self->cgroup->allow(list(allowed_cpus())));
 }
 
 FIXTURE_TEARDOWN(cpuset)
@@ -152,7 +144,7 @@ TEST_F(cpuset, binds_workers_to_come)
 	if (how != Change::rewrite) {
 		ASSERT_EQ(0, self->cgroup->enter());
 	}
-	const cpu_set_t ours = allowed(0);
+	const cpu_set_t ours = allowed_cpus();
 
 	ASSERT_TRUE(CPU_EQUAL(&ours, &second))
 	{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A write that sleeps halfway has another worker come for what is queued behind it, unless that is
- * the next write to its own file.  Programs that write to slow files rely on that.
+ * A write that sleeps halfway has another worker come for what is queued behind it, and reads do
+ * not wait for it.  Programs that write to slow files rely on that.
  * io_wq_dec_running() asks for the worker, and io_wq_hash_defer() whether there is a use for it.
  */
 #include <array>
@@ -16,8 +16,8 @@ namespace {
 enum Name : __u64 { halfway = 100, other_file, nop, reading };
 
 /*
- * The only worker has begun a write to @file of two pages, the first of which is absent.  Then it
- * goes on to the second one, with @queued behind it, and room for another worker.
+ * A write of two pages that are absent.  The only worker has begun it, and waits for the first
+ * page.  Then it goes on to the second one, and there is room for another worker.
  */
 class Halfway {
 public:

@@ -17,12 +17,15 @@ namespace {
 constexpr __u64 request = 1, timeout = 2;
 
 /*
- * Submits a splice from an empty @pipe, which blocks in a worker, and a time-out of @time that is
- * linked to it.  The number of requests that were submitted, or -errno.
+ * Opens @ring and the pipes, and submits a splice from @pipe, which is empty, so that it blocks in
+ * a worker, and a time-out of @time that is linked to it.  0, or -errno.
  */
-int submit(Uring &ring, const PipeEnds &pipe, const PipeEnds &sink, unsigned flags,
-	   struct __kernel_timespec time)
+int start(Uring &ring, PipeEnds &pipe, PipeEnds &sink, unsigned flags,
+	  struct __kernel_timespec time)
 {
+	if (const int err = ring.open() ?: pipe.open() ?: sink.open())
+		return err;
+
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring.get());
 
 	io_uring_prep_splice(sqe, pipe.rd.get(), -1, sink.wr.get(), -1, 1, 0);
@@ -31,7 +34,7 @@ int submit(Uring &ring, const PipeEnds &pipe, const PipeEnds &sink, unsigned fla
 	sqe = io_uring_get_sqe(ring.get());
 	io_uring_prep_link_timeout(sqe, &time, 0);
 	sqe->user_data = timeout;
-	return io_uring_submit(ring.get());
+	return io_uring_submit(ring.get()) == 2 ? 0 : -EIO;
 }
 
 } // namespace
@@ -54,10 +57,7 @@ TEST_F(blocked, is_ended)
 	PipeEnds pipe, sink;
 	Uring ring;
 
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, pipe.open());
-	ASSERT_EQ(0, sink.open());
-	ASSERT_EQ(2, submit(ring, pipe, sink, variant->flags, { .tv_sec = 0, .tv_nsec = 50'000'000 }));
+	ASSERT_EQ(0, start(ring, pipe, sink, variant->flags, { .tv_sec = 0, .tv_nsec = 50'000'000 }));
 	ASSERT_EQ(2U, ring.await_ready(2))
 	{
 		TH_LOG("the request goes on after its time: see __io_issue_sqe()");
@@ -76,10 +76,7 @@ TEST_F(blocked, is_done_before)
 	PipeEnds pipe, sink;
 	Uring ring;
 
-	ASSERT_EQ(0, ring.open());
-	ASSERT_EQ(0, pipe.open());
-	ASSERT_EQ(0, sink.open());
-	ASSERT_EQ(2, submit(ring, pipe, sink, variant->flags, { .tv_sec = 3'600, .tv_nsec = 0 }));
+	ASSERT_EQ(0, start(ring, pipe, sink, variant->flags, { .tv_sec = 3'600, .tv_nsec = 0 }));
 	ASSERT_EQ(1, write(pipe.wr.get(), "", 1));
 	ASSERT_EQ(2U, ring.await_ready(2))
 	{

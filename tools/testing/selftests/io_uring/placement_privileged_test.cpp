@@ -6,6 +6,7 @@
  * confinement_test looks at workers that come later.
  */
 #include "cgroup.hpp"
+#include "cpus.hpp"
 #include "promise.hpp"
 
 /* The one worker does all requests, however it was moved, and leaves. */

@@ -7,8 +7,8 @@
  *
  * See placement_privileged_test for cpusets and CPUs that are unplugged.
  */
-#include <sched.h>
 
+#include "cpus.hpp"
 #include "promise.hpp"
 
 FIXTURE(affinity) {};
@@ -51,7 +51,6 @@ TEST_F(affinity, worker_leaves)
 TEST(affinity_is_moved)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
-	cpu_set_t workers;
 	Uring ring;
 
 	if (CPU_EQUAL(&first, &second))
@@ -60,7 +59,9 @@ TEST(affinity_is_moved)
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(second), &second));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
-	ASSERT_EQ(0, sched_getaffinity(WorkerSet::now().tid(), sizeof(workers), &workers));
+
+	const cpu_set_t workers = allowed_cpus(WorkerSet::now().tid());
+
 	ASSERT_TRUE(CPU_EQUAL(&second, &workers))
 	{
 		TH_LOG("the worker does not go by the newest mask: see io_wq_cpu_affinity()");
@@ -71,7 +72,6 @@ TEST(affinity_is_moved)
 TEST(affinity_is_undone)
 {
 	const cpu_set_t first = allowed_cpu(0), second = allowed_cpu(1);
-	cpu_set_t ours, workers;
 	Uring ring;
 
 	if (CPU_EQUAL(&first, &second))
@@ -80,8 +80,9 @@ TEST(affinity_is_undone)
 	ASSERT_EQ(0, io_uring_register_iowq_aff(ring.get(), sizeof(first), &first));
 	ASSERT_EQ(0, io_uring_unregister_iowq_aff(ring.get()));
 	ASSERT_EQ(0, serve(ring, Class::bounded));
-	ASSERT_EQ(0, sched_getaffinity(0, sizeof(ours), &ours));
-	ASSERT_EQ(0, sched_getaffinity(WorkerSet::now().tid(), sizeof(workers), &workers));
+
+	const cpu_set_t ours = allowed_cpus(), workers = allowed_cpus(WorkerSet::now().tid());
+
 	ASSERT_TRUE(CPU_EQUAL(&ours, &workers))
 	{
 		TH_LOG("the worker may run on %d of %d CPUs: see io_wq_cpu_affinity()",

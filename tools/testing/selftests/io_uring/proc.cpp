@@ -146,31 +146,6 @@ int thread_count(pid_t pid)
 	return status_value(pid, "\nThreads:");
 }
 
-cpu_set_t allowed_cpu(int nr)
-{
-	cpu_set_t allowed, one;
-
-	CPU_ZERO(&one);
-	sched_getaffinity(0, sizeof(allowed), &allowed);
-	for (int cpu = 0; cpu < CPU_SETSIZE && nr >= 0; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		nr--;
-	}
-	return one;
-}
-
-int first_cpu(const cpu_set_t &set)
-{
-	int cpu = 0;
-
-	while (!CPU_ISSET(cpu, &set))
-		cpu++;
-	return cpu;
-}
-
 size_t open_files()
 {
 	/* But for the one that lists them. */

@@ -4,7 +4,6 @@
 #define PROC_HPP
 
 #include <optional>
-#include <sched.h>
 #include <string>
 #include <sys/types.h>
 #include <unistd.h>
@@ -48,11 +47,6 @@ void learn_wchan();
 
 /* Threads: of /proc/<pid>/status, or -1. */
 int thread_count(pid_t pid = getpid());
-
-/* The @nr-th of the CPUs that this task may run on, or the last. */
-cpu_set_t allowed_cpu(int nr);
-/* The number of the first CPU in @set, which must have one. */
-int first_cpu(const cpu_set_t &set);
 
 /* How many files this process has open. */
 size_t open_files();

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "cpus.hpp"
 #include "kernel.hpp"
 
 Chore::Chore(Punt how) : how(how), file(Fd::from(open("/proc/self/comm", O_RDONLY | O_CLOEXEC))) {}
